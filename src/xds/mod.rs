@@ -1,1 +1,5 @@
-//! Stage.
+//! Serving snapshots over gRPC.
+
+mod clients;
+
+pub use clients::{ClientStatus, Clients, KindState, KindStatus, Nack};
