@@ -6,7 +6,7 @@
 
 mod section;
 mod text;
-pub(crate) mod yaml;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +14,8 @@ mod tests;
 use crate::diagnostic::{FileId, Files, Finding, Findings, Span, did_you_mean};
 use crate::envoy::{Entry, Kind, Node, Path, Value};
 use crate::source::Document;
+
+pub(crate) use section::of_kind as section_of;
 
 /// What the documents say, before any of it is understood as Envoy's.
 #[derive(Debug, Default)]
@@ -139,9 +141,9 @@ impl Reader<'_> {
         }
         if key == section::STATIC_RESOURCES {
             self.static_resources(value);
-        } else if let Some(kind) = section::find(&key) {
+        } else if let Some(section) = section::find(&key) {
             self.sections += usize::from(!value.is_null());
-            self.items(&key, kind, value);
+            self.items(&key, section.kind, value);
         } else {
             let message = format!("there is no section `{key}`");
             let finding = Finding::error("unknown-key", key_span, key.clone(), message);

@@ -10,29 +10,35 @@ pub(super) const HELP: &str = "the sections are `listeners`, `route_configs`, `c
                                `runtimes`, `extension_configs`, `resources` and `static_resources`; keys that start with \
                                `x-` are ignored";
 
-/// Each section that lists resources, with their kind. In `resources` each item's `"@type"` says what it is.
-const SECTIONS: [(&str, Option<Kind>); 8] = [
-    ("listeners", Some(Kind::Listener)),
-    ("route_configs", Some(Kind::Route)),
-    ("clusters", Some(Kind::Cluster)),
-    ("load_assignments", Some(Kind::Endpoint)),
-    ("secrets", Some(Kind::Secret)),
-    ("runtimes", Some(Kind::Runtime)),
-    ("extension_configs", Some(Kind::ExtensionConfig)),
-    ("resources", None),
+/// A section that lists resources.
+pub(super) struct Section {
+    name: &'static str,
+    /// What it lists; `None` in `resources`, where each item's `"@type"` says what it is.
+    pub(super) kind: Option<Kind>,
+}
+
+const SECTIONS: [Section; 8] = [
+    Section { name: "listeners", kind: Some(Kind::Listener) },
+    Section { name: "route_configs", kind: Some(Kind::Route) },
+    Section { name: "clusters", kind: Some(Kind::Cluster) },
+    Section { name: "load_assignments", kind: Some(Kind::Endpoint) },
+    Section { name: "secrets", kind: Some(Kind::Secret) },
+    Section { name: "runtimes", kind: Some(Kind::Runtime) },
+    Section { name: "extension_configs", kind: Some(Kind::ExtensionConfig) },
+    Section { name: "resources", kind: None },
 ];
 
-/// The section of this name: `Some(None)` for `resources`.
-pub(super) fn find(name: &str) -> Option<Option<Kind>> {
-    SECTIONS.iter().find(|(section, _)| *section == name).map(|(_, kind)| *kind)
+/// The section of this name.
+pub(super) fn find(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|section| section.name == name)
 }
 
 /// The section that lists resources of a kind; `resources` takes those that have none of their own.
 pub(crate) fn of_kind(kind: Kind) -> &'static str {
-    SECTIONS.iter().find(|(_, of)| *of == Some(kind)).map_or("resources", |(name, _)| name)
+    SECTIONS.iter().find(|section| section.kind == Some(kind)).map_or("resources", |section| section.name)
 }
 
 /// The keys that a document may have.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    SECTIONS.iter().map(|(name, _)| *name).chain(["version", STATIC_RESOURCES])
+    SECTIONS.iter().map(|section| section.name).chain(["version", STATIC_RESOURCES])
 }

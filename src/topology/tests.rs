@@ -50,8 +50,8 @@ fn every_section_has_its_kind() {
             None
         ]
     );
-    assert_eq!(section::of_kind(Kind::Cluster), "clusters");
-    assert_eq!(section::of_kind(Kind::ScopedRoute), "resources");
+    assert_eq!(section_of(Kind::Cluster), "clusters");
+    assert_eq!(section_of(Kind::ScopedRoute), "resources");
 }
 
 #[test]

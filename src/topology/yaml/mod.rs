@@ -39,7 +39,7 @@ const MAX_DOCUMENTS: usize = 1_000;
 pub(super) fn parse(file: FileId, text: &str, findings: &mut Findings) -> Option<Vec<Node>> {
     let read = || {
         let documents = serde_saphyr::from_multiple_with_options::<Located>(text, options());
-        documents.map_err(|error| explain::finding(file, &error))
+        documents.map_err(|error| Box::new(explain::finding(file, &error)))
     };
     // The library recurses, and an unoptimised build needs more than a thread usually has for the deepest allowed tree.
     let outcome = thread::scope(|scope| match thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read) {
@@ -52,15 +52,15 @@ pub(super) fn parse(file: FileId, text: &str, findings: &mut Findings) -> Option
             Some(documents.into_iter().map(|document| finish.document(document)).collect())
         }
         Err(finding) => {
-            findings.push(finding);
+            findings.push(*finding);
             None
         }
     }
 }
 
 /// A finding about a file as a whole.
-fn whole(file: FileId, message: String) -> Finding {
-    Finding::error("yaml-budget", Span { file, ..Span::default() }, "", message)
+fn whole(file: FileId, message: String) -> Box<Finding> {
+    Box::new(Finding::error("yaml-budget", Span { file, ..Span::default() }, "", message))
 }
 
 /// Budgets fit a topology of tens of thousands of clusters, which has millions of nodes; aliases may share much, but not
