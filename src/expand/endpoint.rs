@@ -1,0 +1,107 @@
+//! Endpoints of clusters.
+
+use crate::diagnostic::Span;
+use crate::envoy::{Entry, MessageDescriptor, Node, Value};
+
+use super::address::needs_dns;
+use super::object::{Object, TYPE, find, is, is_verbatim};
+use super::walk::Walk;
+
+/// Fields that only a `LocalityLbEndpoints` has; every other mapping is one endpoint.
+const LOCALITY: [&str; 5] =
+    ["lb_endpoints", "locality", "priority", "load_balancer_endpoints", "leds_cluster_locality_config"];
+
+/// Fields of `Endpoint` that may be written directly in an `LbEndpoint`.
+const HOISTED: [&str; 4] = ["address", "hostname", "health_check_config", "additional_addresses"];
+
+/// Endpoints that are in no locality are put into one together.
+pub(super) fn load_assignment(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
+    let mut object = match Object::open(node) {
+        Ok(object) => object,
+        Err(node) => return Some(node),
+    };
+    if let Some(endpoints) = object.get_mut("endpoints")
+        && let Value::List(items) = &mut endpoints.value
+    {
+        *items = grouped(endpoints.span, std::mem::take(items));
+    }
+    Some(walk.fields(message, object.close()))
+}
+
+fn grouped(span: Span, items: Vec<Node>) -> Vec<Node> {
+    let mut localities = Vec::new();
+    let mut plain = Vec::new();
+    let mut place = 0;
+    for item in items {
+        let keys = item.entries().unwrap_or_default();
+        if is_verbatim(&item) || keys.iter().any(|entry| LOCALITY.iter().any(|name| is(&entry.key, name))) {
+            localities.push(item);
+        } else {
+            if plain.is_empty() {
+                place = localities.len();
+            }
+            plain.push(item);
+        }
+    }
+    if let Some(first) = plain.first() {
+        let span = if span.len == 0 { first.span } else { span };
+        localities.insert(place, Node::map(first.span, [("lb_endpoints", Node::list(span, plain))]));
+    }
+    localities
+}
+
+/// An address, or the fields of `Endpoint` beside those of `LbEndpoint`.
+pub(super) fn lb_endpoint(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
+    let mut object = match Object::open(node) {
+        Ok(object) => object,
+        Err(node) => {
+            let mut object = Object::new(node.span);
+            object.set("address", node.span, node);
+            object
+        }
+    };
+    let hoisted: Vec<Entry> = HOISTED.iter().filter_map(|name| object.take(name)).collect();
+    if let Some(first) = hoisted.first() {
+        if object.get("endpoint").is_some() {
+            walk.exclusive(first, "endpoint", "move it into `endpoint`");
+        } else {
+            let span = first.value.span;
+            object.take("endpoint");
+            object.lead("endpoint", Node { span, value: Value::Map(hoisted) });
+        }
+    }
+    Some(walk.fields(message, object.close()))
+}
+
+/// What gRPC clients need of endpoints that are served over EDS: they skip a locality without a weight, and refuse one
+/// without an identity. Envoy looks at the weight only where localities are weighted.
+pub(super) fn served(mut node: Node) -> Node {
+    let Value::Map(entries) = &mut node.value else { return node };
+    let lists = entries.iter_mut().filter(|entry| is(&entry.key, "endpoints"));
+    for entry in lists {
+        let Value::List(items) = &mut entry.value.value else { continue };
+        *items = std::mem::take(items).into_iter().map(weighted).collect();
+    }
+    node
+}
+
+fn weighted(locality: Node) -> Node {
+    match Object::open(locality) {
+        Ok(object) if object.has(TYPE) => object.close(),
+        Ok(mut object) => {
+            let span = object.span;
+            object.default("locality", Node::map::<&str>(span, []));
+            object.default("load_balancing_weight", Node::number(span, 1));
+            object.close()
+        }
+        Err(node) => node,
+    }
+}
+
+/// Whether any address of an expanded load assignment has to be resolved.
+pub(super) fn any_needs_dns(assignment: &Node) -> bool {
+    let localities = find(assignment, "endpoints").and_then(Node::items).unwrap_or_default();
+    let endpoints = localities.iter().filter_map(|locality| find(locality, "lb_endpoints")?.items()).flatten();
+    let addresses = endpoints.filter_map(|endpoint| find(find(endpoint, "endpoint")?, "address"));
+    addresses.into_iter().any(needs_dns)
+}

@@ -1,0 +1,156 @@
+//! The HTTP connection manager.
+
+use crate::diagnostic::Span;
+use crate::envoy::{Entry, Kind, MessageDescriptor, Node, Value};
+
+use super::object::{Object, TYPE, find, is_verbatim, typed};
+use super::walk::Walk;
+
+/// The key of a chain that holds its fields.
+pub(super) const KEY: &str = "http_connection_manager";
+
+pub(super) const MESSAGE: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+
+const FILTER: &str = "envoy.filters.network.http_connection_manager";
+
+const ROUTER: &str = "envoy.filters.http.router";
+const ROUTER_MESSAGE: &str = "envoy.extensions.filters.http.router.v3.Router";
+
+/// Keys of a chain that go into its connection manager.
+const HOISTED: [&str; 4] = ["routes", "virtual_hosts", "rds", "http_filters"];
+
+/// The network filter that a chain's keys stand for, if it has any.
+pub(super) fn filter(walk: &mut Walk<'_>, chain: &mut Object) -> Option<Node> {
+    let manager = chain.take(KEY);
+    let hoisted: Vec<Entry> = HOISTED.iter().filter_map(|name| chain.take(name)).collect();
+    let span = manager.iter().chain(&hoisted).map(|entry| entry.key_span).next()?;
+    let node = match (manager, hoisted.first()) {
+        (Some(Entry { value, .. }), None) => value,
+        (Some(manager), Some(first)) if is_verbatim(&manager.value) => {
+            walk.exclusive(first, KEY, "with `\"@type\"` it is taken as it is; write it inside");
+            manager.value
+        }
+        (manager, _) => {
+            let value = manager.map_or_else(|| Node::map::<&str>(span, []), |entry| entry.value);
+            join(walk, value, hoisted)
+        }
+    };
+    if !matches!(node.value, Value::Map(_)) {
+        let message = format!("`{KEY}` must be a mapping of its fields, not {}", node.describe());
+        walk.report("wrong-type", node.span, message, "");
+        return None;
+    }
+    walk.path.field(KEY);
+    let config =
+        if is_verbatim(&node) { Some(node) } else { walk.named(MESSAGE, node).map(|node| typed(MESSAGE, node)) };
+    walk.path.pop();
+    Some(Node::map(span, [("name", Node::string(span, FILTER)), ("typed_config", config?)]))
+}
+
+/// The connection manager's fields with those that were written outside it.
+fn join(walk: &mut Walk<'_>, manager: Node, hoisted: Vec<Entry>) -> Node {
+    let mut object = match Object::open(manager) {
+        Ok(object) => object,
+        Err(node) => return node,
+    };
+    for entry in hoisted {
+        if object.has(&entry.key) {
+            walk.exclusive(&entry, &format!("{KEY}.{}", entry.key), "keep one of the two");
+        } else {
+            object.push(entry);
+        }
+    }
+    object.close()
+}
+
+/// Inline routes become a table of their own, which the connection manager refers to.
+pub(super) fn connection_manager(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
+    let mut object = match Object::open(node) {
+        Ok(object) => object,
+        Err(node) => return Some(node),
+    };
+    let span = object.span;
+    inline_table(walk, &mut object);
+    if !object.has("stat_prefix")
+        && let Some(name) = walk.derived_name(span, "`stat_prefix`")
+    {
+        let prefix = name.replace(['/', '.', '*'], "_");
+        object.lead("stat_prefix", Node::string(span, prefix));
+    }
+    let mut object = Object::open(walk.fields(message, object.close())).ok()?;
+    router(&mut object);
+    Some(object.close())
+}
+
+fn inline_table(walk: &mut Walk<'_>, object: &mut Object) {
+    let (routes, hosts) = (object.take("routes"), object.take("virtual_hosts"));
+    let table = match (routes, hosts) {
+        (Some(routes), Some(_)) => {
+            return walk.exclusive(&routes, "virtual_hosts", "put the routes into one of the virtual hosts");
+        }
+        (Some(table), None) | (None, Some(table)) => table,
+        (None, None) => return,
+    };
+    for native in ["route_config", "scoped_routes"] {
+        if object.get(native).is_some() {
+            return walk.exclusive(&table, native, "keep one of the two");
+        }
+    }
+    let Some((name, name_span)) = table_name(walk, object, table.key_span) else { return };
+    let mut configuration = Object::new(table.key_span);
+    configuration.set("name", name_span, Node::string(name_span, &name));
+    configuration.push(table);
+    walk.derive(Kind::Route, &name, name_span, configuration.close());
+}
+
+/// The name of the inline table: what `rds` says, or the name of the listener. Makes `rds` refer to it.
+fn table_name(walk: &mut Walk<'_>, object: &mut Object, span: Span) -> Option<(String, Span)> {
+    let stated = object.get("rds").and_then(|rds| match rds.as_str() {
+        Some(_) => Some(rds),
+        None => find(rds, "route_config_name"),
+    });
+    if let Some(Node { span, value: Value::String(name) }) = stated
+        && !name.is_empty()
+    {
+        return Some((name.clone(), *span));
+    }
+    let name = walk.derived_name(span, "the route table")?;
+    let node = Node::string(span, &name);
+    match object.take("rds") {
+        Some(Entry { key, key_span, value: Node { span, value: Value::Map(mut entries) } }) => {
+            entries.retain(|entry| !super::object::is(&entry.key, "route_config_name"));
+            entries.push(Entry::new("route_config_name", span, node));
+            object.push(Entry { key, key_span, value: Node { span, value: Value::Map(entries) } });
+        }
+        // What is neither a name nor a mapping is complained about when it is read strictly.
+        Some(entry) => object.push(entry),
+        None => object.set("rds", span, node),
+    }
+    Some((name, span))
+}
+
+/// Without a router nothing is forwarded, and Envoy does not say so.
+fn router(object: &mut Object) {
+    let span = object.span;
+    let router = Node::map(
+        span,
+        [("name", Node::string(span, ROUTER)), ("typed_config", typed(ROUTER_MESSAGE, Node::map::<&str>(span, [])))],
+    );
+    match object.get_mut("http_filters") {
+        Some(Node { value: Value::List(filters), .. }) => {
+            if !filters.last().is_some_and(is_router) {
+                filters.push(router);
+            }
+        }
+        Some(_) => {}
+        None => object.default("http_filters", Node::list(span, vec![router])),
+    }
+}
+
+fn is_router(filter: &Node) -> bool {
+    let text = |node: Option<&Node>| node.and_then(Node::as_str).map(str::to_owned);
+    match text(find(filter, "typed_config").and_then(|config| config.get(TYPE))) {
+        Some(url) => url.rsplit('/').next() == Some(ROUTER_MESSAGE),
+        None => text(find(filter, "name")).is_some_and(|name| name == ROUTER),
+    }
+}

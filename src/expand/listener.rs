@@ -1,0 +1,92 @@
+//! Listeners and their filter chains.
+
+use crate::envoy::{Entry, MessageDescriptor, Node, Segment, Value};
+
+use super::http;
+use super::object::{Object, find, is_verbatim, typed};
+use super::walk::{Scope, Walk};
+
+/// Keys that stand for the last filter of a chain.
+const CHAIN_KEYS: [&str; 5] = [http::KEY, "routes", "virtual_hosts", "rds", "http_filters"];
+
+/// Keys of a chain directly in the listener are its only chain.
+pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
+    let mut object = match Object::open(node) {
+        Ok(object) => object,
+        Err(node) => return Some(node),
+    };
+    api_listener(walk, &mut object);
+    let hoisted: Vec<Entry> = CHAIN_KEYS.iter().filter_map(|name| object.take(name)).collect();
+    if let Some(first) = hoisted.first() {
+        if object.get("filter_chains").is_some() {
+            walk.exclusive(first, "filter_chains", "move it into one of the filter chains");
+        } else {
+            let span = first.key_span;
+            object.take("filter_chains");
+            let chain = Node { span, value: Value::Map(hoisted) };
+            object.set("filter_chains", span, Node::list(span, vec![chain]));
+        }
+    }
+    let listed = object.get("filter_chains").and_then(Node::items).map_or(0, <[Node]>::len);
+    if let Scope::Named { chains, .. } = &mut walk.scope {
+        *chains = listed + usize::from(object.get("default_filter_chain").is_some());
+    }
+    Some(walk.fields(message, object.close()))
+}
+
+/// For gRPC clients: the fields of a connection manager. Envoy's own form has an `api_listener` inside.
+fn api_listener(walk: &mut Walk<'_>, object: &mut Object) {
+    let friendly = object.get("api_listener").is_some_and(|api| {
+        matches!(api.value, Value::Map(_)) && find(api, "api_listener").is_none() && !is_verbatim(api)
+    });
+    if !friendly {
+        return;
+    }
+    let Some(Entry { key, key_span, value }) = object.take("api_listener") else { return };
+    walk.path.field(&key);
+    if let Some(manager) = walk.named(http::MESSAGE, value) {
+        let api = Node::map(key_span, [("api_listener", typed(http::MESSAGE, manager))]);
+        object.set("api_listener", key_span, api);
+    }
+    walk.path.pop();
+}
+
+/// The keys about HTTP are the chain's last filter.
+pub(super) fn filter_chain(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
+    let mut object = match Object::open(node) {
+        Ok(object) => object,
+        Err(node) => return Some(node),
+    };
+    let listener = walk.scope.clone();
+    walk.scope = scope(walk, &object, &listener);
+    if let Some(filter) = http::filter(walk, &mut object) {
+        match object.get_mut("filters") {
+            Some(Node { value: Value::List(filters), .. }) => filters.push(filter),
+            // What is no list is complained about when it is read strictly.
+            Some(_) => {}
+            None => {
+                object.take("filters");
+                object.set("filters", filter.span, Node::list(filter.span, vec![filter]));
+            }
+        }
+    }
+    let node = walk.fields(message, object.close());
+    walk.scope = listener;
+    Some(node)
+}
+
+/// What derives names inside a chain: the listener, and the chain's name where there are several. Never its position.
+fn scope(walk: &Walk<'_>, chain: &Object, listener: &Scope) -> Scope {
+    let Scope::Named { name, chains } = listener else { return listener.clone() };
+    if *chains < 2 {
+        return listener.clone();
+    }
+    let server_names = chain.get("filter_chain_match").and_then(|matches| find(matches, "server_names"));
+    let first = server_names.and_then(Node::items).and_then(<[Node]>::first).and_then(Node::as_str);
+    let own = chain.get("name").and_then(Node::as_str).filter(|name| !name.is_empty()).or(first);
+    let is_default = walk.path.segments().last() == Some(&Segment::Field("default_filter_chain".to_owned()));
+    match own.or(is_default.then_some("default")) {
+        Some(own) => Scope::Named { name: format!("{name}/{own}"), chains: *chains },
+        None => Scope::Unnamed(chain.span),
+    }
+}

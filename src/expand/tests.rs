@@ -1,0 +1,124 @@
+//! YAML in, native JSON out.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::diagnostic::{Files, Report};
+use crate::source::Document;
+
+/// The resources that a topology stands for and its findings, one line each.
+fn outcome(text: &str) -> (Vec<Native>, Vec<String>) {
+    let document = Document { name: "t.yaml".into(), bytes: text.as_bytes().into() };
+    let (mut files, mut findings) = (Files::new(), Findings::new());
+    let topology = crate::topology::parse(&[document], &mut files, &mut findings);
+    let natives = expand(&Schema::embedded(), topology, &mut findings);
+    let report = Report::new(findings, Arc::new(files));
+    let line = |finding: &Finding| report.render(finding).lines().next().unwrap().to_owned();
+    (natives, report.findings().iter().map(line).collect())
+}
+
+/// The resources of a topology without mistakes.
+fn natives(text: &str) -> Vec<Native> {
+    let (natives, findings) = outcome(text);
+    assert_eq!(findings, [""; 0], "{text}");
+    natives
+}
+
+/// Their JSON, by kind and name.
+fn resources(text: &str) -> BTreeMap<String, Json> {
+    let key = |native: &Native| format!("{} {}", native.kind, native.name);
+    natives(text).into_iter().map(|native| (key(&native), json_of(&native.node))).collect()
+}
+
+/// The only resource of a topology without mistakes.
+fn resource(text: &str) -> Json {
+    let mut resources = resources(text);
+    assert_eq!(resources.len(), 1, "{resources:#?}");
+    resources.pop_first().unwrap().1
+}
+
+/// The findings of a topology with mistakes.
+fn findings(text: &str) -> Vec<String> {
+    outcome(text).1
+}
+
+fn json_of(node: &Node) -> Json {
+    match &node.value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => json!(value),
+        Value::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| json!({ "number": text })),
+        Value::String(text) => json!(text),
+        Value::List(items) => items.iter().map(json_of).collect(),
+        Value::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), json_of(&entry.value))).collect(),
+    }
+}
+
+fn ads() -> Json {
+    json!({ "ads": {}, "resource_api_version": "V3" })
+}
+
+fn router() -> Json {
+    let url = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+    json!({ "name": "envoy.filters.http.router", "typed_config": { "@type": url } })
+}
+
+#[test]
+fn the_seeds_topology_is_what_its_program_made() {
+    let text = r#"
+version: 1
+listeners:
+- name: listener_0
+  address: 0.0.0.0:10000
+  rds: local_route
+  http_connection_manager: {stat_prefix: http}
+  routes:
+  - route: example_proxy_cluster
+clusters:
+- name: example_proxy_cluster
+  type: LOGICAL_DNS
+  dns_lookup_family: V4_ONLY
+  endpoints: ["service1:8080"]
+"#;
+    let expected = json!({
+        "LDS listener_0": {
+            "name": "listener_0",
+            "address": { "socket_address": { "address": "0.0.0.0", "port_value": 10000 } },
+            "filter_chains": [{
+                "filters": [{
+                    "name": "envoy.filters.network.http_connection_manager",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                        "stat_prefix": "http",
+                        "rds": { "config_source": ads(), "route_config_name": "local_route" },
+                        "http_filters": [router()],
+                    },
+                }],
+            }],
+        },
+        "RDS local_route": {
+            "name": "local_route",
+            "virtual_hosts": [{
+                "name": "local_service",
+                "domains": ["*"],
+                "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "example_proxy_cluster" } }],
+            }],
+        },
+        "CDS example_proxy_cluster": {
+            "name": "example_proxy_cluster",
+            "type": "LOGICAL_DNS",
+            "dns_lookup_family": "V4_ONLY",
+            "connect_timeout": "5s",
+            "load_assignment": {
+                "cluster_name": "example_proxy_cluster",
+                "endpoints": [{
+                    "lb_endpoints": [
+                        { "endpoint": { "address": { "socket_address": { "address": "service1", "port_value": 8080 } } } },
+                    ],
+                }],
+            },
+        },
+    });
+    assert_eq!(json!(resources(text)), expected);
+}
