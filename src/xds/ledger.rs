@@ -37,6 +37,8 @@ pub(super) struct InFlight {
     pub(super) sent_at: Instant,
     pub(super) resources: Vec<Arc<Resource>>,
     pub(super) removed: Vec<Arc<str>>,
+    /// Those of the resources that the client had not accepted in this form before.
+    pub(super) news: Vec<Arc<Resource>>,
 }
 
 /// What one client was told about one kind.
@@ -105,6 +107,13 @@ impl Ledger {
         if self.in_flight.len() > MAX_IN_FLIGHT {
             self.in_flight.pop_front();
         }
+    }
+
+    /// Whether the client holds exactly what it was told, and has answered everything.
+    pub(super) fn in_sync(&self) -> bool {
+        self.in_flight.is_empty()
+            && self.entries.values().any(|entry| entry.told != Told::Absent)
+            && !self.entries.values().any(|entry| entry.unknown)
     }
 
     /// The nonce of the newest response, 0 before the first.

@@ -77,6 +77,7 @@ impl Conversation {
                 sent_at: now,
                 resources: resources.clone(),
                 removed: removed.clone(),
+                news: Vec::new(),
             };
             let impatient = track.busy_until(self.gate_timeout).is_some_and(|until| until <= now);
             let news = track.sent(self.protocol, in_flight);
@@ -112,6 +113,12 @@ impl Conversation {
     pub(super) fn deadline(&self, group: &Group, now: Instant) -> Option<Instant> {
         let waiting = self.tracks.values().filter(|track| !track.is_settled(group.resources(track.kind).version()));
         waiting.filter_map(|track| track.busy_until(self.gate_timeout)).filter(|until| *until > now).min()
+    }
+
+    /// The kinds of which the client turned out to hold the newest version without being sent it: it said so, or nothing
+    /// that it asks for has changed. Each is said once.
+    pub(super) fn take_settled(&mut self) -> impl Iterator<Item = (Kind, Version)> {
+        self.tracks.values_mut().filter_map(|track| track.found_settled.take().map(|version| (track.kind, version)))
     }
 
     /// Whether everything of a kind is subscribed, and how many names are.

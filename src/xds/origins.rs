@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
+use super::ledger::InFlight;
 use crate::snapshot::{Resource, Resources};
 
 /// Places that are listed at most; a message that names more is about something general.
 const MAX_ORIGINS: usize = 20;
 
-/// `file:line:column` of the refused resources that the message names, as they stand today in `current`. A response with
-/// one resource needs no name.
-pub(super) fn of(message: &str, refused: &[Arc<Resource>], current: Option<&Resources>) -> Vec<String> {
-    let named = refused.iter().filter(|resource| refused.len() == 1 || names(message, &resource.name));
+/// `file:line:column` of the refused resources that the message names, as they stand today in `current`. Where it
+/// names none and the response had one that the client did not know yet, it is that one.
+pub(super) fn of(message: &str, refused: &InFlight, current: Option<&Resources>) -> Vec<String> {
+    let mut suspects: Vec<_> =
+        refused.resources.iter().filter(|resource| names(message, &resource.name)).take(MAX_ORIGINS).collect();
+    if let ([], [only]) = (&*suspects, &*refused.news) {
+        suspects.push(only);
+    }
     let today = |resource: &Arc<Resource>| {
         current.and_then(|set| set.get(&resource.name)).unwrap_or(resource).origin.to_string()
     };
-    named.map(today).take(MAX_ORIGINS).collect()
+    suspects.into_iter().map(today).collect()
 }
 
 /// Whether a text holds a name as a word of its own: `c1` is in "cluster(s) c1: bad" and in "'c1'", not in "c1-b" or
@@ -45,7 +50,7 @@ fn continues(nearest: Option<char>, next: Option<char>) -> bool {
 mod tests {
     use super::*;
     use crate::envoy::Kind;
-    use crate::snapshot::{Origin, Traits};
+    use crate::snapshot::{Origin, Traits, Version};
 
     fn resource(name: &str, line: u32) -> Arc<Resource> {
         let origin = Origin { file: "topology.yaml".into(), line, column: 3 };
@@ -72,10 +77,18 @@ mod tests {
 
     #[test]
     fn a_refusal_is_traced_to_the_resources_that_it_names() {
-        let refused = [resource("c1", 4), resource("c2", 9)];
+        let mut refused = InFlight {
+            nonce: 1,
+            version: Version::of(b""),
+            sent_at: std::time::Instant::now(),
+            resources: vec![resource("c1", 4), resource("c2", 9)],
+            removed: Vec::new(),
+            news: vec![resource("c1", 4), resource("c2", 9)],
+        };
         let message = "Error adding/updating cluster(s) c2: no such thing";
         assert_eq!(of(message, &refused, None), ["topology.yaml:9:3"]);
         assert_eq!(of("something else", &refused, None), Vec::<String>::new());
-        assert_eq!(of("Proto constraint validation failed", &refused[..1], None), ["topology.yaml:4:3"]);
+        refused.news.pop();
+        assert_eq!(of("Proto constraint validation failed", &refused, None), ["topology.yaml:4:3"]);
     }
 }

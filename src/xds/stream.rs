@@ -152,7 +152,7 @@ impl Session {
         let group = self.snapshot.as_ref().and_then(|snapshot| (self.shared.group_of)(snapshot, node));
         if group.as_ref().map(|group| group.name()) != self.group.as_ref().map(|group| group.name()) {
             let name = group.as_ref().map(|group| group.name().to_string());
-            info!(node = node.id, group = name, "node group chosen");
+            debug!(node = node.id, group = name, "node group chosen");
             client.update(|status| status.group = name);
         }
         self.group = group;
@@ -254,21 +254,13 @@ impl Session {
                     }
                 });
             }
-            Answer::Nack { version, code, message, resources, unknown } => {
+            Answer::Nack { refused, code, message, unknown } => {
                 let current = self.group.as_ref().map(|group| &**group.resources(kind));
-                let origins = origins::of(&message, &resources, current);
+                let origins = origins::of(&message, &refused, current);
                 self.shared.metrics.nack(kind);
                 self.shared.clients.doubt(id, kind, unknown);
-                let version = version.to_string();
-                warn!(
-                    node = &**id,
-                    kind = kind.service(),
-                    version,
-                    code,
-                    message,
-                    ?origins,
-                    "client refused a response"
-                );
+                let version = refused.version.to_string();
+                warn!(node = &**id, kind = kind.service(), version, code, error = ?message, ?origins, "client refused a response");
                 let nack = Nack { code, message, version, at: SystemTime::now(), origins };
                 update_kind(client, kind, |status| {
                     status.state = KindState::Nacked;
@@ -280,7 +272,9 @@ impl Session {
 
     /// The next response, if one is due. Before there is a snapshot, and for a node without a group, nothing is.
     fn next(&mut self) -> Option<Outgoing> {
-        let response = self.conversation.next(self.group.as_deref()?, Instant::now())?;
+        let response = self.conversation.next(self.group.as_deref()?, Instant::now());
+        self.note_settled();
+        let response = response?;
         let Response { kind, version, impatient, ref resources, ref removed, .. } = response;
         if impatient {
             warn!(
@@ -309,6 +303,16 @@ impl Session {
         let outgoing = Outgoing { protocol: self.route.protocol, response, identifier };
         self.shared.metrics.response(kind, outgoing.encoded_len());
         Some(outgoing)
+    }
+
+    fn note_settled(&mut self) {
+        let Some(Identity { client, .. }) = &self.identity else { return };
+        for (kind, version) in self.conversation.take_settled() {
+            update_kind(client, kind, |status| {
+                status.state = KindState::Synced;
+                (status.sent, status.acked) = (Some(version.to_string()), Some(version.to_string()));
+            });
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -26,6 +26,8 @@ pub(super) struct Track {
     pub(super) settled: Option<Version>,
     /// A refusal has not been made good yet.
     pub(super) in_doubt: bool,
+    /// The client turned out to hold this version of the set already.
+    pub(super) found_settled: Option<Version>,
 }
 
 /// What a response says.
@@ -58,11 +60,10 @@ pub(super) enum Answer {
     },
     /// It was refused.
     Nack {
-        version: Version,
         code: i32,
         message: String,
-        /// What the refused response carried.
-        resources: Vec<Arc<Resource>>,
+        /// What was refused.
+        refused: InFlight,
         /// All names whose state at the client is unknown.
         unknown: BTreeSet<Arc<str>>,
     },
@@ -79,6 +80,7 @@ impl Track {
             answer: false,
             settled: None,
             in_doubt: false,
+            found_settled: None,
         }
     }
 
@@ -101,6 +103,9 @@ impl Track {
         let complete = changed || (payload.is_some() && protocol == Protocol::Sotw && self.kind.is_full_state());
         if complete {
             self.settled = Some(set.version());
+            if payload.is_none() && !self.subscription.is_empty() && self.ledger.in_sync() {
+                self.found_settled = Some(set.version());
+            }
         }
         self.asked.clear();
         self.forced.clear();
@@ -109,9 +114,10 @@ impl Track {
     }
 
     /// Notes a response; returns the resources in it that are news to the client.
-    pub(super) fn sent(&mut self, protocol: Protocol, response: InFlight) -> Vec<Arc<Resource>> {
+    pub(super) fn sent(&mut self, protocol: Protocol, mut response: InFlight) -> Vec<Arc<Resource>> {
         let is_news = |resource: &&Arc<Resource>| !self.ledger.offered(resource) || self.ledger.unknown(&resource.name);
-        let news = response.resources.iter().filter(is_news).cloned().collect();
+        let news: Vec<_> = response.resources.iter().filter(is_news).cloned().collect();
+        response.news.clone_from(&news);
         let full = protocol == Protocol::Sotw && self.kind.is_full_state();
         if full {
             // What a full set leaves out is gone.
@@ -135,7 +141,7 @@ impl Track {
         self.ledger.refuse(refused.nonce);
         self.in_doubt = true;
         let unknown = self.ledger.unknowns();
-        Answer::Nack { version: refused.version, code, message, resources: refused.resources, unknown }
+        Answer::Nack { refused, code, message, unknown }
     }
 
     /// When the wait for the newest answer is over.
