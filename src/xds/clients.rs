@@ -1,10 +1,13 @@
 //! Who is connected, and what they say of what they were sent.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use serde::Serialize;
+
+use crate::envoy::Kind;
 
 /// Where one client stands on one kind of resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -77,10 +80,24 @@ pub struct ClientStatus {
     pub kinds: BTreeMap<&'static str, KindStatus>,
 }
 
+/// Refusals that are remembered beyond their stream. Nodes that vanish for good after a refusal would otherwise add up.
+const MAX_DOUBTS: usize = 10_000;
+
+/// What nodes may hold besides what they say.
+#[derive(Debug, Default)]
+struct Doubts {
+    names: BTreeMap<(Arc<str>, Kind), BTreeSet<Arc<str>>>,
+    /// There were too many to remember: no reconnecting node is believed any more.
+    overflowed: bool,
+}
+
 /// The registry of all streams.
 #[derive(Debug, Default)]
 pub struct Clients {
-    streams: Mutex<BTreeMap<u64, ClientStatus>>,
+    /// Counts the streams of this process.
+    opened: AtomicU64,
+    streams: Mutex<BTreeMap<u64, Arc<Mutex<ClientStatus>>>>,
+    doubts: Mutex<Doubts>,
 }
 
 impl Clients {
@@ -91,6 +108,109 @@ impl Clients {
 
     /// Every open stream, oldest first.
     pub fn status(&self) -> Vec<ClientStatus> {
-        self.streams.lock().expect("no panic while the registry is locked").values().cloned().collect()
+        let streams: Vec<_> = lock(&self.streams).values().cloned().collect();
+        streams.iter().map(|stream| lock(stream).clone()).collect()
+    }
+
+    /// Adds a stream until the returned guard is dropped.
+    pub(super) fn register(self: &Arc<Self>, status: ClientStatus) -> Client {
+        let id = self.opened.fetch_add(1, Ordering::Relaxed);
+        let status = Arc::new(Mutex::new(status));
+        lock(&self.streams).insert(id, Arc::clone(&status));
+        Client { id, status, clients: Arc::clone(self) }
+    }
+
+    /// Remembers what a node refused: when it reconnects, its account of what it holds is wrong.
+    pub(super) fn doubt(&self, node: &Arc<str>, kind: Kind, names: BTreeSet<Arc<str>>) {
+        let mut doubts = lock(&self.doubts);
+        let key = (Arc::clone(node), kind);
+        if doubts.names.len() < MAX_DOUBTS || doubts.names.contains_key(&key) {
+            doubts.names.insert(key, names);
+        } else {
+            doubts.overflowed = true;
+        }
+    }
+
+    /// A node has accepted everything that it once refused.
+    pub(super) fn trust(&self, node: &Arc<str>, kind: Kind) {
+        lock(&self.doubts).names.remove(&(Arc::clone(node), kind));
+    }
+
+    /// The names that a node refused of a kind; `None` if its account of what it holds can be believed.
+    pub(super) fn doubts(&self, node: &Arc<str>, kind: Kind) -> Option<BTreeSet<Arc<str>>> {
+        let doubts = lock(&self.doubts);
+        let names = doubts.names.get(&(Arc::clone(node), kind)).cloned();
+        names.or_else(|| doubts.overflowed.then(BTreeSet::new))
+    }
+}
+
+/// One registered stream.
+#[derive(Debug)]
+pub(super) struct Client {
+    id: u64,
+    status: Arc<Mutex<ClientStatus>>,
+    clients: Arc<Clients>,
+}
+
+impl Client {
+    /// Changes the stream's own status; no other stream waits for it.
+    pub(super) fn update(&self, change: impl FnOnce(&mut ClientStatus)) {
+        change(&mut lock(&self.status));
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        lock(&self.clients.streams).remove(&self.id);
+    }
+}
+
+/// A status is a report: one that was left half-written is better than none.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(node: &str) -> ClientStatus {
+        ClientStatus {
+            node: node.to_owned(),
+            cluster: String::new(),
+            user_agent: String::new(),
+            group: None,
+            peer: String::new(),
+            protocol: "sotw",
+            service: "ADS",
+            connected: SystemTime::UNIX_EPOCH,
+            revision: None,
+            kinds: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_stream_is_listed_until_its_guard_is_dropped() {
+        let clients = Arc::new(Clients::new());
+        let first = clients.register(status("a"));
+        let second = clients.register(status("a"));
+        second.update(|status| status.revision = Some(7));
+        let revisions = |clients: &Clients| clients.status().iter().map(|client| client.revision).collect::<Vec<_>>();
+        assert_eq!(revisions(&clients), [None, Some(7)]);
+        drop(first);
+        assert_eq!(revisions(&clients), [Some(7)]);
+    }
+
+    #[test]
+    fn with_too_many_refusals_nobody_is_believed() {
+        let clients = Clients::new();
+        for node in 0..MAX_DOUBTS {
+            clients.doubt(&node.to_string().into(), Kind::Cluster, BTreeSet::from(["c".into()]));
+        }
+        let other: Arc<str> = "other".into();
+        assert_eq!(clients.doubts(&other, Kind::Cluster), None);
+        clients.doubt(&other, Kind::Cluster, BTreeSet::from(["c".into()]));
+        assert_eq!(clients.doubts(&other, Kind::Cluster), Some(BTreeSet::new()));
+        assert_eq!(clients.doubts(&"0".into(), Kind::Cluster), Some(BTreeSet::from(["c".into()])));
     }
 }

@@ -1,5 +1,82 @@
 //! Serving snapshots over gRPC.
+//!
+//! Enters: snapshots from the [`Store`](crate::snapshot::Store), requests of clients. Leaves: responses, and what clients
+//! think of them ([`Clients`]). Knows: snapshots, kinds and the discovery messages; nothing of topologies.
+//!
+//! `stream` is the only I/O: one task per stream that reads requests, watches the store, and writes what
+//! `order::Conversation` says. Everything below that is pure and is handed requests, content and the time: `subscription`
+//! (what is asked for), `ledger` (what was told, what is not answered), `track` (both, for one kind), `sotw` and `delta` (the
+//! two protocols), `order` (all kinds of a stream). `codec` writes the bytes that the snapshot already holds.
+//!
+//! Invariants: no lock is held while sending and nothing is queued per edit, so that a slow client only skips versions; a
+//! response names no resource twice; what was refused is not sent again unless the content differs; after quiescence
+//! nothing is sent.
 
 mod clients;
+mod codec;
+mod delta;
+mod ledger;
+mod listen;
+mod metrics;
+mod order;
+mod origins;
+mod server;
+mod service;
+mod sotw;
+mod stream;
+mod subscription;
+mod track;
+
+#[cfg(test)]
+mod tests;
 
 pub use clients::{ClientStatus, Clients, KindState, KindStatus, Nack};
+pub use listen::{Listen, ListenError};
+pub use metrics::Metrics;
+pub use server::{GroupOf, Options, Server};
+
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+
+/// The two ways of speaking xDS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Protocol {
+    /// State of the world.
+    Sotw,
+    /// Incremental.
+    Delta,
+}
+
+impl Protocol {
+    /// As it is written in logs, metrics and the status.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sotw => "sotw",
+            Self::Delta => "delta",
+        }
+    }
+}
+
+/// A request of either protocol.
+#[derive(Clone, Debug)]
+enum Request {
+    Sotw(Box<DiscoveryRequest>),
+    Delta(Box<DeltaDiscoveryRequest>),
+}
+
+impl Request {
+    fn type_url(&self) -> &str {
+        match self {
+            Self::Sotw(request) => &request.type_url,
+            Self::Delta(request) => &request.type_url,
+        }
+    }
+
+    /// Takes the node out: it is needed once, and an Envoy's weighs 61 kB.
+    fn take_node(&mut self) -> Option<Node> {
+        match self {
+            Self::Sotw(request) => request.node.take(),
+            Self::Delta(request) => request.node.take(),
+        }
+    }
+}

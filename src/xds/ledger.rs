@@ -1,0 +1,162 @@
+//! What one client was told about one kind, and which of it is not answered yet.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::snapshot::{Resource, Version};
+
+/// Un-answered responses that are remembered; a client this far behind has stopped answering.
+const MAX_IN_FLIGHT: usize = 32;
+
+/// What a client was last told about one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It has this content.
+    Is(Version),
+    /// The client holds something that is not known here.
+    Other,
+    /// It does not exist.
+    Absent,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    told: Told,
+    /// The response that said so; 0 for what the client brought along.
+    nonce: u64,
+    /// The response that said so was refused, and clients apply parts of what they refuse.
+    unknown: bool,
+}
+
+/// A response that the client has not answered.
+#[derive(Clone, Debug)]
+pub(super) struct InFlight {
+    pub(super) nonce: u64,
+    pub(super) version: Version,
+    pub(super) sent_at: Instant,
+    pub(super) resources: Vec<Arc<Resource>>,
+    pub(super) removed: Vec<Arc<str>>,
+    /// Those of the resources that the client had not accepted in this form before.
+    pub(super) news: Vec<Arc<Resource>>,
+}
+
+/// What one client was told about one kind.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    entries: BTreeMap<Arc<str>, Entry>,
+    in_flight: VecDeque<InFlight>,
+    last_nonce: u64,
+}
+
+impl Ledger {
+    /// Notes what a client says it holds from an earlier stream.
+    pub(super) fn claim(&mut self, name: Arc<str>, told: Told) {
+        self.entries.insert(name, Entry { told, nonce: 0, unknown: false });
+    }
+
+    /// Drops what is known of the names that do not match.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.entries.retain(|name, _| keep(name));
+    }
+
+    /// Makes all content count as differing, so that it is sent again.
+    pub(super) fn distrust(&mut self) {
+        for entry in self.entries.values_mut().filter(|entry| entry.told != Told::Absent) {
+            entry.told = Told::Other;
+        }
+    }
+
+    /// What the client was last told about a name.
+    pub(super) fn told(&self, name: &str) -> Option<Told> {
+        self.entries.get(name).map(|entry| entry.told)
+    }
+
+    /// Whether the client was last told exactly this content, accepted or not.
+    pub(super) fn offered(&self, resource: &Resource) -> bool {
+        self.told(&resource.name) == Some(Told::Is(resource.version))
+    }
+
+    /// Whether the last word on a name was refused.
+    pub(super) fn unknown(&self, name: &str) -> bool {
+        self.entries.get(name).is_some_and(|entry| entry.unknown)
+    }
+
+    /// The names whose last word was refused.
+    pub(super) fn unknowns(&self) -> BTreeSet<Arc<str>> {
+        self.entries.iter().filter(|(_, entry)| entry.unknown).map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// Every name that was spoken of, with whether the client may hold it.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&Arc<str>, bool)> {
+        self.entries.iter().map(|(name, entry)| (name, entry.told != Told::Absent || entry.unknown))
+    }
+
+    /// Notes a response.
+    pub(super) fn send(&mut self, response: InFlight) {
+        let nonce = response.nonce;
+        for resource in &response.resources {
+            let entry = Entry { told: Told::Is(resource.version), nonce, unknown: false };
+            self.entries.insert(Arc::clone(&resource.name), entry);
+        }
+        for name in &response.removed {
+            self.entries.insert(Arc::clone(name), Entry { told: Told::Absent, nonce, unknown: false });
+        }
+        self.last_nonce = nonce;
+        self.in_flight.push_back(response);
+        if self.in_flight.len() > MAX_IN_FLIGHT {
+            self.in_flight.pop_front();
+        }
+    }
+
+    /// Whether the client holds exactly what it was told, and has answered everything.
+    pub(super) fn in_sync(&self) -> bool {
+        self.in_flight.is_empty()
+            && self.entries.values().any(|entry| entry.told != Told::Absent)
+            && !self.entries.values().any(|entry| entry.unknown)
+    }
+
+    /// The nonce of the newest response, 0 before the first.
+    pub(super) fn last_nonce(&self) -> u64 {
+        self.last_nonce
+    }
+
+    /// The un-answered response of a nonce.
+    pub(super) fn pending(&self, nonce: u64) -> Option<&InFlight> {
+        self.in_flight.iter().find(|response| response.nonce == nonce)
+    }
+
+    /// When the newest response stops holding back others; `None` if it is answered.
+    pub(super) fn busy_until(&self, patience: Duration) -> Option<Instant> {
+        self.in_flight.back().map(|response| response.sent_at + patience)
+    }
+
+    /// The client accepted a response, and with it the earlier ones: answers that an Envoy holds back while it warms
+    /// clusters are merged into one.
+    pub(super) fn accept(&mut self, nonce: u64, named: &BTreeSet<Arc<str>>) {
+        for response in self.answered(nonce) {
+            for name in response.removed.iter().filter(|name| !named.contains(*name)) {
+                let settled = |entry: &Entry| entry.told == Told::Absent && entry.nonce == response.nonce;
+                if self.entries.get(name).is_some_and(settled) {
+                    self.entries.remove(name);
+                }
+            }
+        }
+    }
+
+    /// The client did not accept a response: what it holds of the names in it is unknown from now on.
+    pub(super) fn refuse(&mut self, nonce: u64) {
+        for response in self.answered(nonce) {
+            for name in response.resources.iter().map(|resource| &resource.name).chain(&response.removed) {
+                if let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.nonce == response.nonce) {
+                    entry.unknown = true;
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, nonce: u64) -> Vec<InFlight> {
+        let count = self.in_flight.iter().take_while(|response| response.nonce <= nonce).count();
+        self.in_flight.drain(..count).collect()
+    }
+}

@@ -1,0 +1,101 @@
+//! Counters of what is served.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Protocol;
+use crate::envoy::Kind;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByProtocol {
+    protocol: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByType {
+    r#type: &'static str,
+}
+
+/// What the xDS server counts. Clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    streams: Family<ByProtocol, Gauge>,
+    requests: Family<ByType, Counter>,
+    responses: Family<ByType, Counter>,
+    nacks: Family<ByType, Counter>,
+    sent_bytes: Family<ByType, Counter>,
+}
+
+impl Metrics {
+    /// Adds the metrics to a registry; their names start with `chancery_xds_`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let Self { streams, requests, responses, nacks, sent_bytes } = &metrics;
+        registry.register("chancery_xds_streams", "Open streams", streams.clone());
+        registry.register("chancery_xds_requests", "Requests received, ACKs and NACKs included", requests.clone());
+        registry.register("chancery_xds_responses", "Responses sent", responses.clone());
+        registry.register("chancery_xds_nacks", "Responses that clients refused", nacks.clone());
+        registry.register("chancery_xds_sent_bytes", "Bytes of the responses sent", sent_bytes.clone());
+        metrics
+    }
+
+    /// Counts a stream as open until the guard is dropped.
+    pub(super) fn stream(&self, protocol: Protocol) -> OpenStream {
+        let gauge = self.streams.get_or_create_owned(&ByProtocol { protocol: protocol.as_str() });
+        gauge.inc();
+        OpenStream(gauge)
+    }
+
+    /// Counts a request; `None` is a type that is not served.
+    pub(super) fn request(&self, kind: Option<Kind>) {
+        self.requests.get_or_create(&ByType { r#type: kind.map_or("other", Kind::service) }).inc();
+    }
+
+    pub(super) fn response(&self, kind: Kind, bytes: usize) {
+        let label = ByType { r#type: kind.service() };
+        self.responses.get_or_create(&label).inc();
+        self.sent_bytes.get_or_create(&label).inc_by(bytes as u64);
+    }
+
+    pub(super) fn nack(&self, kind: Kind) {
+        self.nacks.get_or_create(&ByType { r#type: kind.service() }).inc();
+    }
+}
+
+/// One open stream.
+#[derive(Debug)]
+pub(super) struct OpenStream(Gauge);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_stream_is_counted_until_it_is_dropped() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let text = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            text
+        };
+        let stream = metrics.stream(Protocol::Delta);
+        metrics.response(Kind::Cluster, 10);
+        metrics.nack(Kind::Cluster);
+        assert!(text().contains("chancery_xds_streams{protocol=\"delta\"} 1"), "{}", text());
+        assert!(text().contains("chancery_xds_responses_total{type=\"CDS\"} 1"));
+        assert!(text().contains("chancery_xds_nacks_total{type=\"CDS\"} 1"));
+        assert!(text().contains("chancery_xds_sent_bytes_total{type=\"CDS\"} 10"));
+        drop(stream);
+        assert!(text().contains("chancery_xds_streams{protocol=\"delta\"} 0"));
+    }
+}
