@@ -317,6 +317,14 @@ cut: |-
     }
 
     #[test]
+    fn numbers_stay_numbers_for_every_yaml() {
+        let value = json!([0, -1, 1.0, 0.5, 1e16, -2.5e-7, 1e300, 5e-324, u64::MAX, i64::MIN]);
+        let written = to_string(&value);
+        assert!(written.contains("- 1.0e+16\n- -2.5e-7\n- 1.0e+300\n- 5.0e-324\n"), "{written}");
+        assert_eq!(read(&written), value);
+    }
+
+    #[test]
     fn comments_cannot_become_content() {
         assert_eq!(comment("a\nb: c\r\u{85}d"), "# a\n# b: c\u{fffd}\u{fffd}d\n");
     }

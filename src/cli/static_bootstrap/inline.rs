@@ -1,106 +1,14 @@
-//! A static Envoy configuration of what one node group is served.
-//!
-//! What Envoy would ask the control plane for is put where the question stands: route tables, endpoints, extension
-//! configurations; secrets move to `static_resources`. No config source that leads back to the control plane is left, so
-//! that Envoy can load the file on its own. The resources are walked by their descriptors, for only those tell a field of
-//! Envoy's from a key of a user's metadata.
+//! Putting what is referred to in the place of the reference.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::bootstrap::socket_address;
+use super::Native;
 use crate::envoy::{Kind, MessageDescriptor, Schema};
 
 /// Deeper than any message that Envoy's own parser takes.
 const MAX_DEPTH: usize = 100;
-
-/// A resource in Envoy's JSON form, with nothing redacted.
-pub(super) struct Native {
-    pub(super) kind: Kind,
-    pub(super) name: String,
-    /// `file:line:column`.
-    pub(super) origin: String,
-    pub(super) json: Value,
-}
-
-/// What else the configuration needs.
-pub(super) struct Setting<'a> {
-    /// Clusters that the proxies' own bootstrap has: each becomes a cluster without endpoints.
-    pub(super) clusters: &'a [String],
-    pub(super) node_cluster: &'a str,
-    pub(super) admin: Option<SocketAddr>,
-}
-
-/// The configuration, and what a static one cannot say.
-pub(super) struct Static {
-    pub(super) config: Value,
-    pub(super) left_out: Vec<String>,
-}
-
-/// Builds the configuration; resources keep their order.
-pub(super) fn build(schema: &Schema, resources: Vec<Native>, setting: &Setting<'_>) -> Static {
-    let Setting { clusters: stubs, node_cluster, admin } = setting;
-    let mut served: BTreeMap<Kind, Vec<Native>> = BTreeMap::new();
-    let mut left_out = Vec::new();
-    for resource in resources {
-        if resource.kind == Kind::Listener && resource.json.get("api_listener").is_some() {
-            left_out
-                .push(format!("api_listener `{}` ({}): Envoy takes none statically", resource.name, resource.origin));
-        } else {
-            served.entry(resource.kind).or_default().push(resource);
-        }
-    }
-    let mut take = |kind| served.remove(&kind).unwrap_or_default();
-    let (listeners, mut clusters, secrets, runtimes) =
-        (take(Kind::Listener), take(Kind::Cluster), take(Kind::Secret), take(Kind::Runtime));
-    for name in stubs.iter().filter(|name| !clusters.iter().any(|cluster| cluster.name == **name)).collect::<Vec<_>>() {
-        clusters.push(stub(name));
-    }
-
-    let by_name = served.into_values().flatten().chain(secrets.iter().map(Native::reference));
-    let by_name = by_name.map(|resource| ((resource.kind, resource.name), resource.json)).collect();
-    let mut inliner = Inliner { schema, by_name, at: String::new(), left_out, internal_addresses: false };
-    let mut section = |resources: Vec<Native>| resources.into_iter().map(|it| inliner.resource(it)).collect::<Vec<_>>();
-    let (listeners, clusters, secrets) = (section(listeners), section(clusters), section(secrets));
-
-    let mut config = json!({"node": {"id": "chancery-render", "cluster": node_cluster}, "static_resources": {}});
-    for (name, items) in [("listeners", listeners), ("clusters", clusters), ("secrets", secrets)] {
-        if !items.is_empty() {
-            config["static_resources"][name] = items.into();
-        }
-    }
-    if !runtimes.is_empty() {
-        let layers = runtimes.into_iter().map(|runtime| {
-            let layer = runtime.json.get("layer").cloned().unwrap_or_else(|| json!({}));
-            json!({"name": runtime.name, "static_layer": layer})
-        });
-        config["layered_runtime"] = json!({"layers": layers.collect::<Vec<_>>()});
-    }
-    if inliner.internal_addresses {
-        let message = "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener";
-        config["bootstrap_extensions"] =
-            json!([{"name": "envoy.bootstrap.internal_listener", "typed_config": {"@type": message}}]);
-    }
-    if let Some(admin) = admin {
-        config["admin"] = json!({"address": socket_address(&admin.ip().to_string(), admin.port())});
-    }
-    Static { config, left_out: inliner.left_out }
-}
-
-/// A cluster that exists in the bootstrap of the proxies, known by its name only.
-fn stub(name: &str) -> Native {
-    let json = json!({"name": name, "type": "STATIC", "load_assignment": {"cluster_name": name}});
-    Native { kind: Kind::Cluster, name: name.to_owned(), origin: "static_resources".to_owned(), json }
-}
-
-impl Native {
-    /// Enough to know that the name exists.
-    fn reference(&self) -> Self {
-        Self { kind: self.kind, name: self.name.clone(), origin: String::new(), json: Value::Null }
-    }
-}
 
 /// Where a field gets its value from, other than from the message itself.
 enum Source {
@@ -123,19 +31,19 @@ fn source(config_source: Option<&Value>) -> Source {
     }
 }
 
-struct Inliner<'a> {
-    schema: &'a Schema,
+pub(super) struct Inliner<'a> {
+    pub(super) schema: &'a Schema,
     /// What fields can refer to. Secrets stay resources, so that of them only the name is here.
-    by_name: BTreeMap<(Kind, String), Value>,
+    pub(super) by_name: BTreeMap<(Kind, String), Value>,
     /// The resource that is being rewritten, for `left_out`.
-    at: String,
-    left_out: Vec<String>,
+    pub(super) at: String,
+    pub(super) left_out: Vec<String>,
     /// Whether anything needs the extension for internal listeners.
-    internal_addresses: bool,
+    pub(super) internal_addresses: bool,
 }
 
 impl Inliner<'_> {
-    fn resource(&mut self, resource: Native) -> Value {
+    pub(super) fn resource(&mut self, resource: Native) -> Value {
         let Native { kind, name, origin, mut json } = resource;
         self.at = format!("{kind} `{name}` ({origin})");
         if let Value::Object(map) = &mut json {
@@ -173,10 +81,14 @@ impl Inliner<'_> {
             if field.is_map() {
                 let entry = inner.map_entry_value_field().kind();
                 if let (Some(inner), Value::Object(entries)) = (entry.as_message(), value) {
-                    entries.values_mut().for_each(|value| self.value(inner, value, depth + 1));
+                    for value in entries.values_mut() {
+                        self.value(inner, value, depth + 1);
+                    }
                 }
             } else if let Value::Array(items) = value {
-                items.iter_mut().for_each(|item| self.value(inner, item, depth + 1));
+                for item in items {
+                    self.value(inner, item, depth + 1);
+                }
             } else if leads_back(inner.full_name(), value) {
                 dropped.push(key.clone());
             } else {
@@ -246,15 +158,15 @@ impl Inliner<'_> {
     }
 
     /// All scopes: which of them a listener would be given is not a question of names.
-    fn scopes(&mut self, scoped: &mut Map<String, Value>) {
-        let source = source(scoped.get("scoped_rds").and_then(|srds| srds.get("scoped_rds_config_source")));
-        if !scoped.contains_key("scoped_rds") || matches!(source, Source::File) {
+    fn scopes(&mut self, routes: &mut Map<String, Value>) {
+        let source = source(routes.get("scoped_rds").and_then(|srds| srds.get("scoped_rds_config_source")));
+        if !routes.contains_key("scoped_rds") || matches!(source, Source::File) {
             return;
         }
         let scopes = self.by_name.iter().filter(|((kind, _), _)| *kind == Kind::ScopedRoute);
         let scopes: Vec<Value> = scopes.map(|(_, scope)| untyped(scope.clone())).collect();
         let list = json!({"scoped_route_configurations": scopes});
-        replace(scoped, "scoped_rds", "scoped_route_configurations_list", list);
+        replace(routes, "scoped_rds", "scoped_route_configurations_list", list);
     }
 
     fn scope(&mut self, scope: &mut Map<String, Value>) {
@@ -363,6 +275,3 @@ fn replace(map: &mut Map<String, Value>, old: &str, new: &str, value: Value) {
         .filter_map(|(key, kept)| if key == old { Some((new.to_owned(), value.take()?)) } else { Some((key, kept)) })
         .collect();
 }
-
-#[cfg(test)]
-mod tests;
