@@ -27,15 +27,22 @@ pub struct Healthcheck {
 }
 
 impl Healthcheck {
-    /// Prints the server's answer in one line.
+    /// Prints the server's answer in one line, or why there is none.
     ///
     /// # Errors
-    /// If the server does not answer in time, or not like an admin port of Chancery.
+    /// If standard output is closed.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (ready, line) = runtime.block_on(self.ask())?;
-        writeln!(std::io::stdout().lock(), "{line}")?;
-        Ok(if ready { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        match runtime.block_on(self.ask()) {
+            Ok((ready, line)) => {
+                writeln!(std::io::stdout().lock(), "{line}")?;
+                Ok(if ready { ExitCode::SUCCESS } else { ExitCode::from(1) })
+            }
+            Err(error) => {
+                writeln!(std::io::stderr().lock(), "unreachable: {error:#}")?;
+                Ok(ExitCode::from(2))
+            }
+        }
     }
 
     /// Whether the server is ready, and how it says so.
@@ -77,7 +84,17 @@ async fn get(uri: &Uri) -> anyhow::Result<(StatusCode, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::admin::{Server, State};
+    use crate::envoy::Schema;
+    use crate::reload::StatusCell;
+    use crate::snapshot::{Snapshot, Store};
+    use crate::xds::Clients;
 
     fn to(server: &str) -> Healthcheck {
         Healthcheck { server: server.parse().unwrap() }
@@ -99,5 +116,32 @@ mod tests {
         drop(listener);
         let error = to(&format!("http://{addr}")).ask().await.unwrap_err();
         assert!(format!("{error:#}").contains("is `chancery serve` running"), "{error:#}");
+    }
+
+    #[tokio::test]
+    async fn the_server_says_whether_it_is_ready() {
+        let store = Arc::new(Store::new());
+        let state = State {
+            store: Arc::clone(&store),
+            status: Arc::new(StatusCell::new(Vec::new())),
+            clients: Arc::new(Clients::new()),
+            schema: Schema::embedded(),
+            registry: Arc::default(),
+        };
+        let server = Server::bind("127.0.0.1:0").await.unwrap();
+        let healthcheck = to(&format!("http://{}", server.local_addr()));
+        let asked = async {
+            let before = healthcheck.ask().await.unwrap();
+            let (snapshot, _) = Snapshot::next(None, BTreeMap::new()).unwrap();
+            store.publish(Arc::new(snapshot));
+            (before, healthcheck.ask().await.unwrap())
+        };
+        tokio::select! {
+            result = server.run(state, CancellationToken::new()) => panic!("{result:?}"),
+            (before, after) = asked => {
+                assert_eq!(before, (false, "not ready: nothing has been read yet".to_owned()));
+                assert_eq!(after, (true, "ready: serving revision 1".to_owned()));
+            }
+        }
     }
 }

@@ -172,3 +172,121 @@ impl Format {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+    use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source::Specifier};
+    use envoy_types::pb::envoy::config::listener::v3::{ApiListener, Listener};
+    use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{Secret, TlsCertificate, secret};
+
+    use super::*;
+    use crate::envoy::Kind;
+    use crate::snapshot::{Origin, Traits};
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        render: Render,
+    }
+
+    fn rendered(args: &[&str], compiled: &Compiled) -> anyhow::Result<Rendered> {
+        let args = ["render"].iter().chain(args);
+        let command = Command::try_parse_from(args).unwrap_or_else(|error| panic!("{error}"));
+        command.render.render(&Schema::embedded(), compiled)
+    }
+
+    fn resource(kind: Kind, name: &str, message: &impl prost::Message) -> Resource {
+        let origin = Origin { file: "topology.yaml".into(), line: 2, column: 3 };
+        Resource::new(kind, name, &message.encode_to_vec(), origin, Traits::default())
+    }
+
+    fn resources() -> Vec<Resource> {
+        let private_key =
+            DataSource { specifier: Some(Specifier::InlineString("the key".into())), ..Default::default() };
+        let certificate = TlsCertificate { private_key: Some(private_key), ..Default::default() };
+        let secret = Secret { name: "010".into(), r#type: Some(secret::Type::TlsCertificate(certificate)) };
+        let api = Listener { name: "api".into(), api_listener: Some(ApiListener::default()), ..Default::default() };
+        let cluster = Cluster { name: "c".into(), alt_stat_name: "yes".into(), ..Default::default() };
+        vec![
+            resource(Kind::Listener, "api", &api),
+            resource(Kind::Secret, "010", &secret),
+            resource(Kind::Cluster, "c", &cluster),
+        ]
+    }
+
+    fn compiled(groups: Vec<(&str, Vec<Resource>)>) -> Compiled {
+        let groups = groups.into_iter().map(|(name, resources)| (name.into(), resources)).collect();
+        let static_resources = crate::topology::StaticResources { clusters: vec!["x".into()], ..Default::default() };
+        Compiled { report: crate::diagnostic::Report::default(), groups, static_resources }
+    }
+
+    const RESOURCES: &str = "\
+resources:
+# topology.yaml:2:3
+- \"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster
+  name: c
+  alt_stat_name: \"yes\"
+# topology.yaml:2:3
+- \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
+  name: \"010\"
+  tls_certificate:
+    private_key:
+      inline_string: \"[redacted]\"
+# topology.yaml:2:3
+- \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener
+  name: api
+  api_listener: {}
+";
+
+    #[test]
+    fn a_group_is_a_topology_of_native_resources_without_keys() {
+        let compiled = compiled(vec![("default", resources())]);
+        let yaml = rendered(&[], &compiled).unwrap().text;
+        assert_eq!(yaml, format!("version: 1\n{RESOURCES}"));
+        let json = rendered(&["-o", "json"], &compiled).unwrap().text;
+        let from_yaml: Value = serde_saphyr::from_str(&yaml).unwrap();
+        assert_eq!(from_yaml, serde_json::from_str::<Value>(&json).unwrap());
+    }
+
+    #[test]
+    fn each_group_is_a_document_of_its_own() {
+        let compiled = compiled(vec![("batch", Vec::new()), ("edge", resources())]);
+        let all = rendered(&[], &compiled).unwrap().text;
+        let edge = format!("version: 1\nnode_group: edge\n{RESOURCES}");
+        assert_eq!(all, format!("version: 1\nnode_group: batch\nresources: []\n---\n{edge}"));
+        assert_eq!(rendered(&["--node-group", "edge"], &compiled).unwrap().text, edge);
+        let error = rendered(&["--node-group", "x"], &compiled).err().unwrap();
+        assert_eq!(error.to_string(), "there is no node group `x`; node groups: batch, edge");
+        let error = rendered(&["--bootstrap"], &compiled).err().unwrap();
+        assert!(error.to_string().ends_with("choose one with --node-group: batch, edge"), "{error}");
+    }
+
+    #[test]
+    fn a_bootstrap_says_what_it_leaves_out() {
+        let compiled = compiled(vec![("default", resources())]);
+        let yaml = rendered(&["--bootstrap"], &compiled).unwrap();
+        let note = "api_listener `api` (topology.yaml:2:3): Envoy takes none statically";
+        assert!(yaml.text.starts_with(&format!("# This file holds secrets.\n# Left out: {note}\nnode:\n")));
+        assert!(yaml.notes.is_empty());
+        let json = rendered(&["--bootstrap", "-o", "json"], &compiled).unwrap();
+        assert_eq!(json.notes, [note]);
+        let value: Value = serde_json::from_str(&json.text).unwrap();
+        assert_eq!(value, serde_saphyr::from_str::<Value>(&yaml.text).unwrap());
+        assert_eq!(
+            value["static_resources"]["secrets"][0]["tls_certificate"]["private_key"]["inline_string"],
+            "the key"
+        );
+        assert_eq!(value["static_resources"]["clusters"][1]["name"], "x");
+        assert!(value.get("admin").is_none());
+    }
+
+    #[test]
+    fn an_admin_address_is_for_a_bootstrap_only() {
+        assert!(Command::try_parse_from(["render", "--admin", "127.0.0.1:1"]).is_err());
+        let compiled = compiled(vec![("default", Vec::new())]);
+        let text = rendered(&["--bootstrap", "--admin", "127.0.0.1:1"], &compiled).unwrap().text;
+        assert!(text.contains("admin:\n"), "{text}");
+    }
+}

@@ -142,7 +142,7 @@ impl Inliner<'_> {
         };
         let source = source(eds.and_then(|eds| eds.get("eds_config")));
         let empty = json!({"cluster_name": name});
-        let Some(assignment) = self.find(Kind::Endpoint, &name, &source, "endpoints", empty) else { return };
+        let Some(assignment) = self.find(Kind::Endpoint, &name, &source, "load assignment", empty) else { return };
         cluster.insert("type".to_owned(), "STATIC".into());
         cluster.shift_remove("eds_cluster_config");
         cluster.insert("load_assignment".to_owned(), assignment);
@@ -167,13 +167,15 @@ impl Inliner<'_> {
         let scopes: Vec<Value> = scopes.map(|(_, scope)| untyped(scope.clone())).collect();
         let list = json!({"scoped_route_configurations": scopes});
         replace(routes, "scoped_rds", "scoped_route_configurations_list", list);
+        // Each scope brings its table along.
+        routes.shift_remove("rds_config_source");
     }
 
     fn scope(&mut self, scope: &mut Map<String, Value>) {
         let Some(name) = scope.get("route_configuration_name").and_then(Value::as_str).map(str::to_owned) else {
             return;
         };
-        if let Some(table) = self.find(Kind::Route, &name, &Source::Server, "route table", Value::Null) {
+        if let Some(table) = self.find(Kind::Route, &name, &Source::Ads, "route table", json!({"name": name})) {
             replace(scope, "route_configuration_name", "route_configuration", without_cluster_check(table));
         }
     }

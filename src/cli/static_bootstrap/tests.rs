@@ -171,7 +171,7 @@ fn scoped_routes_and_virtual_hosts_are_inlined() {
     let scope = json!({"name": "one", "route_configuration_name": "r", "key": {"fragments": [{"string_key": "k"}]}});
     let table = json!({"name": "r", "vhds": {"config_source": ads()}});
     let host = json!({"name": "r/v", "domains": ["*"]});
-    let Static { config, .. } = built(vec![
+    let Static { config, left_out } = built(vec![
         listener(scoped),
         native(Kind::ScopedRoute, scope),
         native(Kind::Route, table),
@@ -188,6 +188,7 @@ fn scoped_routes_and_virtual_hosts_are_inlined() {
         }]},
     });
     assert_eq!(hcm(&config)["scoped_routes"], expected);
+    assert!(left_out.is_empty(), "{left_out:?}");
 }
 
 #[test]
