@@ -1,8 +1,23 @@
-//! The one task that turns wake-ups into published snapshots.
+//! 6. The one task that turns wake-ups into published snapshots.
 //!
 //! Enters: wake-ups of any cause. Leaves: snapshots in the [`Store`](crate::snapshot::Store) and a [`Status`] for those who
-//! look in from outside. Invariant: whatever goes wrong, what is served stays.
+//! look in from outside. Knows: the pipeline as one function, and no gRPC.
+//! Invariants: whatever goes wrong, what is served stays; what was not read whole is not judged; the same bytes are judged
+//! once, and each verdict is logged once.
 
+mod judge;
+mod metrics;
+mod options;
 mod status;
+mod task;
+mod trigger;
 
+#[cfg(test)]
+mod tests;
+
+pub use judge::Builder;
+pub use metrics::Metrics;
+pub use options::{Options, WatchMode};
 pub use status::{SourceFile, Status, StatusCell, Verdict};
+pub use task::Reload;
+pub use trigger::Trigger;

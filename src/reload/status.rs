@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::diagnostic::Report;
 
@@ -26,6 +27,25 @@ pub enum Verdict {
     Unreadable,
 }
 
+impl Verdict {
+    /// The word in `/status` and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Rejected => "rejected",
+            Self::Missing => "missing",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// Whether what is served is what the files say.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Applied | Self::Unchanged)
+    }
+}
+
 /// One file of the content that was last read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceFile {
@@ -40,7 +60,7 @@ pub struct SourceFile {
 pub struct Status {
     /// What became of the last attempt.
     pub verdict: Verdict,
-    /// When that was.
+    /// When that was. Wake-ups that find the same bytes, or the same error, as the last one are no attempts.
     pub attempted: Option<SystemTime>,
     /// When a snapshot was last published or confirmed.
     pub succeeded: Option<SystemTime>,
@@ -52,7 +72,7 @@ pub struct Status {
     pub watched: Vec<Arc<str>>,
     /// The files that were last read.
     pub sources: Vec<SourceFile>,
-    /// SHA-256 over all files that were last read, in hex.
+    /// SHA-256 over all files that were last read, in hex; differs from `served_digest` while they are not in service.
     pub source_digest: Option<String>,
     /// SHA-256 over all files that made the snapshot in service, in hex.
     pub served_digest: Option<String>,
@@ -60,12 +80,16 @@ pub struct Status {
 
 /// Where the reload task leaves its [`Status`] for others to read without a lock.
 #[derive(Debug)]
-pub struct StatusCell(ArcSwap<Status>);
+pub struct StatusCell {
+    current: ArcSwap<Status>,
+    /// Counts replacements.
+    bell: watch::Sender<u64>,
+}
 
 impl StatusCell {
     /// A cell that says that nothing has been read yet.
     pub fn new(watched: Vec<Arc<str>>) -> Self {
-        Self(ArcSwap::from_pointee(Status {
+        let current = ArcSwap::from_pointee(Status {
             verdict: Verdict::Pending,
             attempted: None,
             succeeded: None,
@@ -75,16 +99,23 @@ impl StatusCell {
             sources: Vec::new(),
             source_digest: None,
             served_digest: None,
-        }))
+        });
+        Self { current, bell: watch::Sender::new(0) }
     }
 
     /// The newest status.
     pub fn load(&self) -> Arc<Status> {
-        self.0.load_full()
+        self.current.load_full()
     }
 
-    /// Replaces the status.
+    /// Replaces the status, then wakes every subscriber.
     pub fn store(&self, status: Status) {
-        self.0.store(Arc::new(status));
+        self.current.store(Arc::new(status));
+        self.bell.send_modify(|count| *count += 1);
+    }
+
+    /// Changes once per replacement.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.bell.subscribe()
     }
 }

@@ -1,0 +1,189 @@
+//! From what was read to a verdict.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::{Metrics, SourceFile, Status, StatusCell, Verdict};
+use crate::diagnostic::{Files, Finding, Findings, Level, Report};
+use crate::pipeline::{Build, Outcome};
+use crate::snapshot::{Changes, Snapshot, Store};
+use crate::source::{Digest, Document, ReadError, Reading};
+
+/// [`pipeline::build`](crate::pipeline::build) with its schema: documents to the snapshot that follows the previous one. Pure.
+pub type Builder = Arc<dyn Fn(&[Document], Option<&Snapshot>) -> Build + Send + Sync>;
+
+/// Judges what was read, publishes what is good, and says so.
+pub(super) struct Judge {
+    build: Builder,
+    store: Arc<Store>,
+    status: Arc<StatusCell>,
+    metrics: Metrics,
+    /// The content that was judged last.
+    last: Option<Judged>,
+    /// Why the files cannot be read, while they cannot.
+    error: Option<ReadError>,
+}
+
+/// A content and the verdict on it.
+struct Judged {
+    digest: Digest,
+    verdict: Verdict,
+    report: Arc<Report>,
+}
+
+impl Judge {
+    pub(super) fn new(build: Builder, store: Arc<Store>, status: Arc<StatusCell>, metrics: Metrics) -> Self {
+        Self { build, store, status, metrics, last: None, error: None }
+    }
+
+    /// What was last said.
+    pub(super) fn status(&self) -> Arc<Status> {
+        self.status.load()
+    }
+
+    /// Judges what was read; what was judged before is not judged again. `started` is when reading began.
+    pub(super) async fn judge(&mut self, read: Result<Reading, ReadError>, started: Instant) {
+        self.metrics.read();
+        match read {
+            Err(error) if self.error.as_ref() == Some(&error) => {}
+            Err(error) => self.unread(error),
+            Ok(reading) => {
+                let was_unread = self.error.take().is_some();
+                match &self.last {
+                    Some(last) if last.digest == reading.digest => {
+                        if was_unread {
+                            self.returned(&reading);
+                        }
+                    }
+                    _ => {
+                        self.changed(reading).await;
+                        self.metrics.took(started.elapsed());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The files cannot be read, and that is news.
+    fn unread(&mut self, error: ReadError) {
+        let verdict = match &error {
+            ReadError::Missing { .. } => Verdict::Missing,
+            ReadError::Unreadable { .. } => Verdict::Unreadable,
+        };
+        let serving = self.store.load().map(|snapshot| snapshot.revision());
+        tracing::warn!(%error, help = error.help(), serving, "the topology cannot be read; what is served stays");
+        let before = self.status.load();
+        self.tell(Status {
+            verdict,
+            report: Arc::default(),
+            error: Some(error.with_help()),
+            attempted: Some(SystemTime::now()),
+            ..Status::clone(&before)
+        });
+        self.error = Some(error);
+    }
+
+    /// The files are back and say what they last said.
+    fn returned(&mut self, reading: &Reading) {
+        let Some(Judged { digest, verdict, report }) = &self.last else { return };
+        let verdict = if verdict.is_good() { Verdict::Unchanged } else { *verdict };
+        tracing::info!(%digest, verdict = verdict.as_str(), "the topology can be read again, and is what it was");
+        self.conclude(reading, verdict, Arc::clone(report));
+    }
+
+    /// The files say something else than they last did.
+    async fn changed(&mut self, reading: Reading) {
+        let previous = self.store.load();
+        let reading = Arc::new(reading);
+        let job = {
+            let (build, reading, previous) = (Arc::clone(&self.build), Arc::clone(&reading), previous.clone());
+            move || build(&reading.documents, previous.as_deref())
+        };
+        let Build { report, outcome } = match tokio::task::spawn_blocking(job).await {
+            Ok(build) => build,
+            Err(error) => Build { report: broken(error), outcome: Outcome::Rejected },
+        };
+        let digest = reading.digest;
+        let verdict = match outcome {
+            Outcome::Rejected => {
+                let errors = report.count(Level::Error);
+                let findings = report.render_all(Level::Warning);
+                let serving = previous.map(|snapshot| snapshot.revision());
+                tracing::error!(errors, %digest, serving, %findings, "the topology has errors; what is served stays");
+                Verdict::Rejected
+            }
+            Outcome::Unchanged => {
+                tracing::info!(%digest, "the topology was edited and means what it did");
+                Verdict::Unchanged
+            }
+            Outcome::Changed { snapshot, changes } => self.publish(snapshot, &changes, previous.is_none(), digest),
+        };
+        if verdict.is_good() && report.count(Level::Warning) > 0 {
+            let findings = report.render_all(Level::Warning);
+            tracing::warn!(warnings = report.count(Level::Warning), %digest, %findings, "the topology has warnings");
+        }
+        let report = Arc::new(report);
+        self.last = Some(Judged { digest, verdict, report: Arc::clone(&report) });
+        self.conclude(&reading, verdict, report);
+    }
+
+    fn publish(&self, snapshot: Arc<Snapshot>, changes: &Changes, is_first: bool, digest: Digest) -> Verdict {
+        let revision = snapshot.revision();
+        self.store.publish(snapshot);
+        if changes.is_empty() && !is_first {
+            tracing::info!(%digest, "the topology was edited and means what it did");
+            return Verdict::Unchanged;
+        }
+        tracing::info!(revision, %changes, %digest, "published the topology");
+        Verdict::Applied
+    }
+
+    /// Tells the verdict on what was read.
+    fn conclude(&self, reading: &Reading, verdict: Verdict, report: Arc<Report>) {
+        let before = self.status.load();
+        let now = SystemTime::now();
+        let digest = reading.digest.to_string();
+        let sources = reading.documents.iter().zip(&reading.digests);
+        self.tell(Status {
+            verdict,
+            attempted: Some(now),
+            succeeded: if verdict.is_good() { Some(now) } else { before.succeeded },
+            report,
+            error: None,
+            watched: before.watched.clone(),
+            sources: sources
+                .map(|(document, sha256)| SourceFile { path: Arc::clone(&document.name), sha256: sha256.to_string() })
+                .collect(),
+            served_digest: if verdict.is_good() { Some(digest.clone()) } else { before.served_digest.clone() },
+            source_digest: Some(digest),
+        });
+    }
+
+    fn tell(&self, status: Status) {
+        let in_sync = status.error.is_none() && status.served_digest == status.source_digest;
+        self.metrics.judged(status.verdict, in_sync, status.attempted.unwrap_or(SystemTime::UNIX_EPOCH));
+        self.status.store(status);
+    }
+}
+
+/// A report of a panic, which is a mistake in the program and not in the topology.
+fn broken(error: tokio::task::JoinError) -> Report {
+    let cause = match error.try_into_panic() {
+        Ok(panic) => match panic.downcast::<String>() {
+            Ok(message) => *message,
+            Err(panic) => panic.downcast::<&str>().map_or("unknown".to_owned(), |message| (*message).to_owned()),
+        },
+        Err(error) => error.to_string(),
+    };
+    let mut findings = Findings::new();
+    findings.push(Finding {
+        level: Level::Error,
+        code: "internal-error",
+        span: None,
+        path: String::new(),
+        message: format!("the topology could not be judged because of a mistake in this program: {cause}"),
+        help: Some("please report it, with the topology; undoing the last edit should help meanwhile".to_owned()),
+        related: Vec::new(),
+    });
+    Report::new(findings, Arc::new(Files::new()))
+}

@@ -1,0 +1,213 @@
+//! The loop: wait, set watches, read, judge.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::judge::{Builder, Judge};
+use super::trigger::{Request, Trigger};
+use super::{Metrics, Options, StatusCell, WatchMode};
+use crate::snapshot::Store;
+use crate::source::{ArmError, Bell, Listing, ReadError, Signal, Sources, Watcher};
+
+/// At least this often, polling reads the files although they look the same from outside.
+const FULL_READ: Duration = Duration::from_secs(60);
+
+/// How often to look at the files while they cannot be watched, if no interval is set.
+const FALLBACK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The one task that follows the files and publishes what they say.
+pub struct Reload {
+    sources: Arc<Sources>,
+    options: Options,
+    bell: Arc<Bell>,
+    pub(super) watcher: Arc<Mutex<Watcher>>,
+    judge: Judge,
+    trigger: Trigger,
+    requests: mpsc::Receiver<Request>,
+    /// Who is to be told of the next verdict.
+    waiting: Vec<Request>,
+    /// What was on disk when it was last looked at.
+    seen: Option<Result<Listing, ReadError>>,
+    last_read: Instant,
+    next_poll: Option<Instant>,
+    /// Why the files are not watched, while they should be and are not.
+    deaf: Option<ArmError>,
+}
+
+impl std::fmt::Debug for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reload").field("sources", &self.sources).field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Why the loop goes round again.
+struct Wake {
+    /// Whether all watches must be replaced, even those that look right.
+    rearm: bool,
+}
+
+impl Reload {
+    /// A task that follows `sources`, which should not include standard input: it can be read only once.
+    ///
+    /// `build` is [`pipeline::build`](crate::pipeline::build) with its schema. Nothing is read before [`Reload::run`].
+    pub fn new(
+        sources: Sources,
+        options: Options,
+        build: Builder,
+        store: Arc<Store>,
+        status: Arc<StatusCell>,
+        metrics: Metrics,
+    ) -> Self {
+        let sources = Arc::new(sources);
+        let bell = Arc::new(Bell::new(options.settle));
+        let watcher = Watcher::new(Arc::clone(&sources), Arc::clone(&bell));
+        let (trigger, requests) = Trigger::new();
+        Self {
+            sources,
+            options,
+            bell,
+            watcher: Arc::new(Mutex::new(watcher)),
+            judge: Judge::new(build, store, status, metrics),
+            trigger,
+            requests,
+            waiting: Vec::new(),
+            seen: None,
+            last_read: Instant::now(),
+            next_poll: None,
+            deaf: None,
+        }
+    }
+
+    /// Asks this task for a reload, also before it runs.
+    pub fn handle(&self) -> Trigger {
+        self.trigger.clone()
+    }
+
+    /// Reads the files, publishes what they say, and follows them until `shutdown`.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.follow() => {}
+        }
+    }
+
+    async fn follow(&mut self) {
+        let mut wake = Wake { rearm: false };
+        loop {
+            // Watches first: what changes after the reading is then heard of.
+            self.arm(wake.rearm).await;
+            self.reconcile().await;
+            for asker in self.waiting.drain(..).flatten() {
+                if asker.send(self.judge.status()).is_err() {
+                    tracing::debug!("whoever asked for the reload has gone");
+                }
+            }
+            wake = self.sleep().await;
+        }
+    }
+
+    async fn reconcile(&mut self) {
+        let started = Instant::now();
+        self.last_read = started;
+        self.schedule(self.interval());
+        let sources = Arc::clone(&self.sources);
+        let Some(read) = blocking(move || sources.take()).await else { return };
+        self.seen = Some(read.as_ref().map(|reading| reading.listing.clone()).map_err(Clone::clone));
+        self.judge.judge(read, started).await;
+    }
+
+    /// Waits for a reason to read.
+    async fn sleep(&mut self) -> Wake {
+        loop {
+            tokio::select! {
+                rearm = self.bell.wait() => return Wake { rearm },
+                Some(request) = self.requests.recv() => {
+                    self.waiting.push(request);
+                    while let Ok(request) = self.requests.try_recv() {
+                        self.waiting.push(request);
+                    }
+                    return Wake { rearm: false };
+                }
+                () = until(self.next_poll) => {
+                    if self.poll().await {
+                        return Wake { rearm: false };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at the files from outside. A difference is a signal like others, so that an open writer is waited for; true if
+    /// it is time to read them in any case.
+    async fn poll(&mut self) -> bool {
+        self.arm(false).await;
+        self.schedule(self.interval());
+        let sources = Arc::clone(&self.sources);
+        let Some(listing) = blocking(move || sources.list()).await else { return false };
+        if self.seen.as_ref() != Some(&listing) {
+            self.seen = Some(listing);
+            self.bell.ring(Signal::Polled);
+            // Look again before the quiet time is over: as long as the files change, it starts anew.
+            let soon = (self.options.settle / 2).max(Duration::from_millis(5));
+            self.schedule(self.interval().map(|interval| interval.min(soon)));
+            return false;
+        }
+        self.last_read.elapsed() >= FULL_READ && !self.bell.is_pending()
+    }
+
+    /// Sets watches where they are missing, all of them if `anew`. Without them the files are polled.
+    async fn arm(&mut self, anew: bool) {
+        if self.options.watch != WatchMode::Auto {
+            return;
+        }
+        let watcher = Arc::clone(&self.watcher);
+        let armed = blocking(move || watcher.lock().unwrap_or_else(PoisonError::into_inner).arm(anew)).await;
+        let deaf = armed.unwrap_or_else(|| Err(ArmError::Other("internal error".to_owned()))).err();
+        match (&deaf, &self.deaf) {
+            (Some(error), before) if before.as_ref() != Some(error) => {
+                let interval = self.options.poll_interval;
+                let interval = if interval.is_zero() { FALLBACK_INTERVAL } else { interval };
+                tracing::warn!(%error, ?interval, "cannot watch the topology for changes; looking at intervals instead");
+            }
+            (None, Some(_)) => tracing::info!("watching the topology for changes again"),
+            _ => {}
+        }
+        self.deaf = deaf;
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        let interval = self.options.poll_interval;
+        match self.options.watch {
+            WatchMode::Off => None,
+            _ if !interval.is_zero() => Some(interval),
+            WatchMode::Auto if self.deaf.is_some() => Some(FALLBACK_INTERVAL),
+            WatchMode::Auto | WatchMode::Poll => None,
+        }
+    }
+
+    fn schedule(&mut self, after: Option<Duration>) {
+        self.next_poll = after.map(|after| Instant::now() + after);
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => pending().await,
+    }
+}
+
+/// Runs what may wait for a disk; `None` if it panicked, which is logged and must not end the task.
+async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match tokio::task::spawn_blocking(job).await {
+        Ok(value) => Some(value),
+        Err(error) => {
+            tracing::error!(%error, "internal error while looking at the topology's files");
+            None
+        }
+    }
+}

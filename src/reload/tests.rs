@@ -1,0 +1,55 @@
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::diagnostic::Report;
+use crate::pipeline::{Build, Outcome};
+use crate::snapshot::Store;
+use crate::source::{Bell, Sources, Watcher};
+
+/// While no watch is left, the files are looked at instead, and watched again once there is room.
+#[tokio::test]
+async fn without_watches_the_files_are_polled_and_edits_still_arrive() {
+    for failures in [3, usize::MAX] {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("topology.yaml");
+        fs::write(&file, "one").unwrap();
+        let sources = Sources::new([&file]);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let build: Builder = {
+            let seen = Arc::clone(&seen);
+            Arc::new(move |documents, _| {
+                seen.lock().unwrap().push(documents[0].bytes.to_vec());
+                Build { report: Report::default(), outcome: Outcome::Unchanged }
+            })
+        };
+        let status = Arc::new(StatusCell::new(sources.names()));
+        let options = Options { poll_interval: Duration::from_millis(20), ..Options::default() };
+        let metrics = Metrics::register(&mut Registry::default());
+        let reload = Reload::new(sources.clone(), options, build, Arc::new(Store::new()), Arc::clone(&status), metrics);
+        // Its bell is not the task's: whatever arrives, arrives by looking.
+        let bell = Arc::new(Bell::new(options.settle));
+        *reload.watcher.lock().unwrap() = Watcher::scarce(Arc::new(sources), bell, failures);
+
+        let shutdown = CancellationToken::new();
+        let mut verdicts = status.subscribe();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(reload.run(shutdown.clone()));
+        for text in ["one", "two"] {
+            fs::write(&file, text).unwrap();
+            let arrived = async {
+                while seen.lock().unwrap().last().is_none_or(|last| last != text.as_bytes()) {
+                    verdicts.changed().await.unwrap();
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), arrived).await.expect("the edit arrives");
+        }
+        shutdown.cancel();
+        tasks.join_all().await;
+    }
+}

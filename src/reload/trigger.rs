@@ -1,0 +1,41 @@
+//! Asking for a reload from outside.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Status;
+
+/// Someone asks for a reload; the sender, if any, takes what came of it.
+pub(super) type Request = Option<oneshot::Sender<Arc<Status>>>;
+
+/// As many askers wait in line; more are answered by the same reload anyway.
+const QUEUE: usize = 16;
+
+/// Asks the reload task to read the files now, whatever watches say.
+#[derive(Clone, Debug)]
+pub struct Trigger(mpsc::Sender<Request>);
+
+impl Trigger {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Request>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Self(sender), receiver)
+    }
+
+    /// Asks and does not wait.
+    pub fn ring(&self) {
+        match self.0.try_send(None) {
+            // Of those in line none is answered yet, so the reading that answers them will also be later than this.
+            Ok(()) | Err(TrySendError::Full(_)) => {}
+            Err(TrySendError::Closed(_)) => tracing::debug!("a reload was asked for after the task had ended"),
+        }
+    }
+
+    /// Asks and waits for the status after a reading that began later than the call; `None` if the task has ended.
+    pub async fn reload(&self) -> Option<Arc<Status>> {
+        let (sender, receiver) = oneshot::channel();
+        self.0.send(Some(sender)).await.ok()?;
+        receiver.await.ok()
+    }
+}

@@ -1,0 +1,297 @@
+//! Everything on the way from the root to the files whose change can make a path mean something else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use super::Sources;
+use super::list::{is_document, is_hidden};
+
+/// As many symbolic links as Linux follows on one path.
+const MAX_LINKS: usize = 40;
+
+/// The directories to watch, and what matters in each. Every component of a path and every hop of its symbolic links is a
+/// name in a directory, so whatever is replaced, a watched directory tells of it. Components that do not exist are names in
+/// the last directory that does.
+///
+/// Equal chains lead through the same directories to the same files, as far as numbers can tell: a file system may give the
+/// number of a removed directory to the next one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chain {
+    dirs: BTreeMap<PathBuf, Dir>,
+    /// Files that exist. A file bind-mounted alone tells of changes only itself, never through its directory.
+    files: BTreeMap<PathBuf, Id>,
+    /// Where each link led.
+    links: BTreeMap<PathBuf, PathBuf>,
+    /// Whether a single path is followed.
+    single: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Dir {
+    id: Id,
+    /// Entries that are on the way.
+    names: BTreeSet<OsString>,
+    /// Whether every topology file in it matters.
+    followed: bool,
+}
+
+/// Which file or directory it is, on which mount: device, inode, mount. Zeros if it cannot be said.
+type Id = (u64, u64, u64);
+
+/// Where a path ends.
+enum End {
+    Directory(PathBuf),
+    File,
+    Nowhere,
+}
+
+impl Chain {
+    /// Walks all paths as they are now.
+    pub(super) fn of(sources: &Sources) -> Self {
+        let mut chain = Self { single: sources.is_single(), ..Self::default() };
+        for given in sources.given() {
+            chain.follow(Path::new("/"), &given.path);
+        }
+        chain
+    }
+
+    /// The directories, each free of links.
+    pub(super) fn dirs(&self) -> impl Iterator<Item = &Path> {
+        self.dirs.keys().map(PathBuf::as_path)
+    }
+
+    /// The files, each free of links.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.keys().map(PathBuf::as_path)
+    }
+
+    /// Whether an event on this path can matter.
+    pub(super) fn concerns(&self, path: &Path) -> bool {
+        if self.dirs.contains_key(path) || self.files.contains_key(path) {
+            return true;
+        }
+        let Some((dir, name)) = self.place(path) else { return false };
+        // Of the other entries of a followed directory only new directories matter.
+        dir.names.contains(name) || (dir.followed && (is_document(name) || (!is_hidden(name) && path.is_dir())))
+    }
+
+    /// Whether something complete took the place of all that is followed when something was moved to this path: a single
+    /// path is followed, and this is the file itself, a directory or link above it, or the generation of a volume that
+    /// Kubernetes fills.
+    pub(super) fn is_all(&self, path: &Path) -> bool {
+        let place = self.place(path);
+        self.single && place.is_some_and(|(dir, name)| dir.names.contains(name) && (!dir.followed || name == "..data"))
+    }
+
+    fn place<'a>(&self, path: &'a Path) -> Option<(&Dir, &'a OsStr)> {
+        Some((self.dirs.get(path.parent()?)?, path.file_name()?))
+    }
+
+    /// Adds a path and, if it is a directory, all below it that matters.
+    fn follow(&mut self, from: &Path, path: &Path) {
+        let mut todo = vec![(from.to_owned(), path.to_owned())];
+        while let Some((from, path)) = todo.pop() {
+            let End::Directory(real) = self.walk(from, &path) else { continue };
+            let dir = self.dir(&real);
+            if std::mem::replace(&mut dir.followed, true) {
+                continue;
+            }
+            for entry in fs::read_dir(&real).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                if !is_hidden(&name) && (is_document(&name) || entry.path().is_dir()) {
+                    todo.push((real.clone(), name.into()));
+                }
+            }
+        }
+    }
+
+    /// Adds every step of one path; `from` is a directory free of links.
+    fn walk(&mut self, from: PathBuf, path: &Path) -> End {
+        let mut here = from;
+        let mut todo = steps(path);
+        let mut links = 0;
+        while let Some(step) = todo.pop() {
+            let name = match step {
+                Step::Root => {
+                    here = PathBuf::from("/");
+                    continue;
+                }
+                Step::Up => {
+                    here.pop();
+                    continue;
+                }
+                Step::Down(name) => name,
+            };
+            let next = here.join(&name);
+            self.dir(&here).names.insert(name);
+            let Ok(metadata) = fs::symlink_metadata(&next) else { return End::Nowhere };
+            if metadata.is_symlink() {
+                links += 1;
+                let Ok(target) = fs::read_link(&next) else { return End::Nowhere };
+                todo.extend(steps(&target));
+                self.links.insert(next, target);
+                if links > MAX_LINKS {
+                    return End::Nowhere;
+                }
+            } else if metadata.is_dir() {
+                here = next;
+            } else if todo.is_empty() {
+                let id = identify(&next);
+                self.files.insert(next, id);
+                return End::File;
+            } else {
+                return End::Nowhere;
+            }
+        }
+        self.dir(&here);
+        End::Directory(here)
+    }
+
+    fn dir(&mut self, path: &Path) -> &mut Dir {
+        self.dirs.entry(path.to_owned()).or_insert_with(|| Dir { id: identify(path), ..Dir::default() })
+    }
+}
+
+/// One step of a path.
+enum Step {
+    Root,
+    Up,
+    Down(OsString),
+}
+
+/// The steps of a path, the first one last.
+fn steps(path: &Path) -> Vec<Step> {
+    let steps = path.components().rev().filter_map(|component| match component {
+        Component::RootDir => Some(Step::Root),
+        Component::ParentDir => Some(Step::Up),
+        Component::Normal(name) => Some(Step::Down(name.to_owned())),
+        Component::CurDir | Component::Prefix(_) => None,
+    });
+    steps.collect()
+}
+
+#[cfg(target_os = "linux")]
+fn identify(path: &Path) -> Id {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    let mask = StatxFlags::INO | StatxFlags::MNT_ID;
+    statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, mask).map_or(Id::default(), |stat| {
+        // A fresh tmpfs gives its root the same number as the last one did; only the mount tells them apart.
+        (u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor), stat.stx_ino, stat.stx_mnt_id)
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn identify(path: &Path) -> Id {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::symlink_metadata(path).map_or(Id::default(), |stat| (stat.dev(), stat.ino(), 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Dirs {
+        _temp: tempfile::TempDir,
+        root: PathBuf,
+    }
+
+    fn dirs() -> Dirs {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().canonicalize().unwrap();
+        Dirs { _temp: temp, root }
+    }
+
+    fn chain(paths: &[PathBuf]) -> Chain {
+        Chain::of(&Sources::new(paths))
+    }
+
+    #[test]
+    fn every_directory_above_a_plain_file_is_watched_for_the_next_name() {
+        let Dirs { _temp, root } = dirs();
+        let file = root.join("conf/topology.yaml");
+        fs::create_dir(root.join("conf")).unwrap();
+        fs::write(&file, "").unwrap();
+        let chain = chain(std::slice::from_ref(&file));
+        for path in file.ancestors().filter(|path| path.parent().is_some()) {
+            assert!(chain.dirs.contains_key(path.parent().unwrap()), "{}", path.display());
+            assert!(chain.concerns(path), "{}", path.display());
+        }
+        assert!(chain.files.contains_key(&file));
+        for noise in ["conf/other", "conf/topology.yaml~", "conf/other/topology.yaml", "other"] {
+            assert!(!chain.concerns(&root.join(noise)), "{noise}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_yet_is_awaited_in_the_last_directory_that_does() {
+        let Dirs { _temp, root } = dirs();
+        let chain = chain(&[root.join("x/y/topology.yaml")]);
+        assert!(chain.concerns(&root.join("x")));
+        assert!(!chain.dirs.contains_key(&root.join("x")));
+    }
+
+    #[test]
+    fn every_hop_of_a_mounted_config_map_is_on_the_chain() {
+        let Dirs { _temp, root } = dirs();
+        fs::create_dir(root.join("..1")).unwrap();
+        fs::write(root.join("..1/topology.yaml"), "").unwrap();
+        symlink("..1", root.join("..data")).unwrap();
+        symlink("..data/topology.yaml", root.join("topology.yaml")).unwrap();
+        for path in [root.join("topology.yaml"), root.clone()] {
+            let chain = chain(&[path]);
+            for name in ["topology.yaml", "..data", "..1", "..1/topology.yaml"] {
+                assert!(chain.concerns(&root.join(name)), "{name}");
+            }
+            assert!(!chain.concerns(&root.join("..data_tmp")));
+            assert!(chain.is_all(&root.join("..data")));
+        }
+    }
+
+    #[test]
+    fn replacing_a_link_is_replacing_all_only_while_one_path_is_followed() {
+        let Dirs { _temp, root } = dirs();
+        for tree in ["trees/a", "trees/b"] {
+            fs::create_dir_all(root.join(tree)).unwrap();
+            fs::write(root.join(tree).join("topology.yaml"), "").unwrap();
+        }
+        symlink("trees/a", root.join("current")).unwrap();
+        let one = root.join("current/topology.yaml");
+        let before = chain(std::slice::from_ref(&one));
+        assert!(before.is_all(&root.join("current")));
+        assert!(!chain(&[one.clone(), root.join("other.yaml")]).is_all(&root.join("current")));
+        fs::remove_file(root.join("current")).unwrap();
+        symlink("trees/b", root.join("current")).unwrap();
+        assert_ne!(before, chain(std::slice::from_ref(&one)));
+    }
+
+    #[test]
+    fn in_a_followed_directory_topology_files_and_directories_matter() {
+        let Dirs { _temp, root } = dirs();
+        fs::create_dir_all(root.join("sub/deep")).unwrap();
+        fs::create_dir_all(root.join(".git")).unwrap();
+        fs::write(root.join("sub/deep/a.yaml"), "").unwrap();
+        fs::create_dir(root.join("new")).unwrap();
+        let chain = chain(std::slice::from_ref(&root));
+        for name in ["new.yaml", "new", "sub/new.yml", "sub/deep/a.yaml"] {
+            assert!(chain.concerns(&root.join(name)), "{name}");
+        }
+        for name in ["a.yaml~", ".a.yaml.swp", "4913", ".git", ".git/a.yaml", "a.json"] {
+            assert!(!chain.concerns(&root.join(name)), "{name}");
+        }
+        assert!(!chain.is_all(&root.join("sub/deep/a.yaml")));
+    }
+
+    #[test]
+    fn links_that_lead_in_circles_end() {
+        let Dirs { _temp, root } = dirs();
+        symlink("loop.yaml", root.join("loop.yaml")).unwrap();
+        symlink(".", root.join("again")).unwrap();
+        let chain = chain(&[root.join("loop.yaml"), root.clone()]);
+        assert!(chain.concerns(&root.join("loop.yaml")));
+        assert!(chain.concerns(&root.join("again")));
+    }
+}

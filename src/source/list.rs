@@ -1,0 +1,143 @@
+//! Which files there are, and whether they may have changed, without reading them.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::paths::Given;
+use super::{Absence, Obstacle, ReadError, Sources};
+
+/// No file may be larger than this many bytes.
+pub(super) const MAX_FILE_SIZE: u64 = 256 << 20;
+
+/// The files of a [`Sources`] at one moment, by name, each once. Two equal listings had the same content, as far as the file
+/// system's time stamps can tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    pub(super) files: Vec<Listed>,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// The path as it was given or found.
+    pub(super) name: Arc<str>,
+    /// The path with every link resolved.
+    pub(super) real: PathBuf,
+    pub(super) stamp: Stamp,
+}
+
+/// What changes whenever a file's content does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// The stamp of a regular file of bearable size.
+    pub(super) fn of(name: &Arc<str>, metadata: &Metadata) -> Result<Self, ReadError> {
+        let unreadable = |cause| Err(ReadError::Unreadable { path: Arc::clone(name), cause });
+        if !metadata.is_file() {
+            return unreadable(Obstacle::Kind(kind(metadata)));
+        }
+        if metadata.len() > MAX_FILE_SIZE {
+            return unreadable(Obstacle::TooLarge(MAX_FILE_SIZE));
+        }
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+fn kind(metadata: &Metadata) -> &'static str {
+    let kind = metadata.file_type();
+    match () {
+        () if kind.is_dir() => "directory",
+        () if kind.is_fifo() => "named pipe",
+        () if kind.is_socket() => "socket",
+        () => "device",
+    }
+}
+
+/// Whether a directory's entry of this name is a topology file. What editors leave behind (`.topology.yaml.swp`,
+/// `topology.yaml~`, `4913`) has a leading dot or another extension.
+pub(super) fn is_document(name: &OsStr) -> bool {
+    let extension = Path::new(name).extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    extension && !is_hidden(name)
+}
+
+/// Whether a directory's entry is skipped, file or directory: dotfiles, and with them the generations (`..data`) inside
+/// volumes that Kubernetes fills.
+pub(super) fn is_hidden(name: &OsStr) -> bool {
+    name.as_bytes().first() == Some(&b'.')
+}
+
+impl Sources {
+    /// Finds the files. Fails if any path has none, or if any file could not be read.
+    pub(crate) fn list(&self) -> Result<Listing, ReadError> {
+        let mut files = Vec::new();
+        for Given { name, path } in self.given() {
+            let metadata = fs::metadata(path).map_err(|error| ReadError::of(name, path, &error))?;
+            if metadata.is_dir() {
+                let before = files.len();
+                list_directory(name, path, &mut files)?;
+                if files.len() == before {
+                    return Err(ReadError::Missing { path: Arc::clone(name), cause: Absence::Documents });
+                }
+            } else {
+                files.push(list_file(Arc::clone(name), path)?);
+            }
+        }
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut seen = BTreeSet::new();
+        files.retain(|file| seen.insert(file.real.clone()));
+        Ok(Listing { files })
+    }
+}
+
+fn list_file(name: Arc<str>, path: &Path) -> Result<Listed, ReadError> {
+    let failed = |error| ReadError::of(&name, path, &error);
+    let real = fs::canonicalize(path).map_err(failed)?;
+    let stamp = Stamp::of(&name, &fs::metadata(&real).map_err(failed)?)?;
+    Ok(Listed { name, real, stamp })
+}
+
+fn list_directory(name: &Arc<str>, path: &Path, files: &mut Vec<Listed>) -> Result<(), ReadError> {
+    let mut todo = vec![(Arc::clone(name), path.to_owned())];
+    // Links between directories may lead in circles.
+    let mut visited = BTreeSet::new();
+    while let Some((name, path)) = todo.pop() {
+        let failed = |error| ReadError::of(&name, &path, &error);
+        // All entries are read below one resolved directory: were `path` swapped meanwhile, they would be of two generations.
+        let real = fs::canonicalize(&path).map_err(failed)?;
+        if !visited.insert(real.clone()) {
+            continue;
+        }
+        for entry in fs::read_dir(&real).map_err(failed)? {
+            let entry = entry.map_err(failed)?.file_name();
+            if is_hidden(&entry) {
+                continue;
+            }
+            let path = real.join(&entry);
+            let name: Arc<str> = format!("{}/{}", name.trim_end_matches('/'), entry.to_string_lossy()).into();
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => todo.push((name, path)),
+                _ if is_document(&entry) => files.push(list_file(name, &path)?),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}

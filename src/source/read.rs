@@ -1,0 +1,96 @@
+//! Reading all files of one generation.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+
+use super::list::{Listed, MAX_FILE_SIZE, Stamp};
+use super::paths::STDIN;
+use super::{Digest, Document, Listing, Obstacle, ReadError, Sources};
+
+/// How often files that change while they are read are read again.
+const ATTEMPTS: usize = 3;
+
+/// The files as they were read.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    /// By name.
+    pub(crate) documents: Vec<Document>,
+    /// Each document's digest.
+    pub(crate) digests: Vec<Digest>,
+    /// The digest of all of them.
+    pub(crate) digest: Digest,
+    /// What was on disk, to compare with later.
+    pub(crate) listing: Listing,
+}
+
+/// Why an attempt came to nothing.
+enum Failure {
+    /// The files are not those that were listed.
+    Changed,
+    Error(ReadError),
+}
+
+impl Sources {
+    /// Reads all files, by name, each once. May block as long as the file systems do, and on standard input.
+    pub fn read(&self) -> Result<Vec<Document>, ReadError> {
+        self.take().map(|reading| reading.documents)
+    }
+
+    /// Reads all files and says what was on disk.
+    pub(crate) fn take(&self) -> Result<Reading, ReadError> {
+        let stdin = if self.reads_stdin() { Some(read_stdin()?) } else { None };
+        for _ in 0..ATTEMPTS {
+            let listing = self.list()?;
+            let documents: Result<Vec<_>, _> =
+                stdin.clone().map(Ok).into_iter().chain(listing.files.iter().map(read)).collect();
+            match documents {
+                // Nothing moved between the two listings, so the documents are of one generation and none is torn.
+                Ok(documents) if self.list().as_ref() == Ok(&listing) => {
+                    let digests: Vec<_> = documents.iter().map(|document| Digest::of(&document.bytes)).collect();
+                    let names = documents.iter().map(|document| &*document.name);
+                    let digest = Digest::of_all(names.zip(digests.iter().copied()));
+                    return Ok(Reading { documents, digests, digest, listing });
+                }
+                Ok(_) | Err(Failure::Changed) => {}
+                Err(Failure::Error(error)) => return Err(error),
+            }
+        }
+        let path = self.names().into_iter().next().unwrap_or_default();
+        Err(ReadError::Unreadable { path, cause: Obstacle::Changing })
+    }
+}
+
+fn read(file: &Listed) -> Result<Document, Failure> {
+    let Listed { name, real, stamp } = file;
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::Changed,
+        _ => Failure::Error(ReadError::of(name, real, &error)),
+    };
+    // Listed as a regular file, it may be a named pipe by now: opening one must not wait for a writer.
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let open = OpenOptions::new().read(true).custom_flags(nonblocking).open(real).map_err(failed)?;
+    if Stamp::of(name, &open.metadata().map_err(failed)?).map_err(Failure::Error)? != *stamp {
+        return Err(Failure::Changed);
+    }
+    Ok(Document { name: Arc::clone(name), bytes: read_capped(open, name).map_err(Failure::Error)? })
+}
+
+fn read_stdin() -> Result<Document, ReadError> {
+    let name = Arc::from(STDIN);
+    Ok(Document { bytes: read_capped(io::stdin().lock(), &name)?, name })
+}
+
+fn read_capped(input: impl io::Read, name: &Arc<str>) -> Result<Arc<[u8]>, ReadError> {
+    let unreadable = |cause| ReadError::Unreadable { path: Arc::clone(name), cause };
+    let mut bytes = Vec::new();
+    let read = input.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes);
+    read.map_err(|error| unreadable(Obstacle::Io(error.to_string())))?;
+    if bytes.len() as u64 > MAX_FILE_SIZE {
+        return Err(unreadable(Obstacle::TooLarge(MAX_FILE_SIZE)));
+    }
+    Ok(bytes.into())
+}

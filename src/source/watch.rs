@@ -1,0 +1,254 @@
+//! Watches on the chain, and what their events mean.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
+use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+
+use super::chain::Chain;
+use super::{Bell, Signal, Sources};
+
+/// How often watches are set anew in a row while the directories keep changing. The last ones tell of the next change.
+const ATTEMPTS: usize = 10;
+
+/// Why nothing is watched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ArmError {
+    /// `inotify_init` failed for want of instances or descriptors.
+    #[error("no inotify instance is left: raise the sysctl fs.inotify.max_user_instances (or the limit of open files)")]
+    Instances,
+    /// `inotify_add_watch` failed for want of watches.
+    #[error("no inotify watch is left: raise the sysctl fs.inotify.max_user_watches")]
+    Watches,
+    /// A directory was gone before it could be watched.
+    #[error("the directories keep changing")]
+    Moved,
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Sets watches: the operating system's, or a test's.
+trait Backend: Send {
+    /// Watches every directory and file of the chain and rings the bell for what concerns it, until the result is dropped.
+    fn arm(&self, chain: &Arc<Chain>, bell: &Arc<Bell>) -> Result<Box<dyn Send>, ArmError>;
+}
+
+/// Keeps watches on everything that can make the paths mean something else.
+pub(crate) struct Watcher {
+    sources: Arc<Sources>,
+    bell: Arc<Bell>,
+    backend: Box<dyn Backend>,
+    armed: Option<(Arc<Chain>, Box<dyn Send>)>,
+}
+
+impl Watcher {
+    /// Watches nothing until [`Watcher::arm`] is called.
+    pub(crate) fn new(sources: Arc<Sources>, bell: Arc<Bell>) -> Self {
+        Self::with_backend(sources, bell, Box::new(Native))
+    }
+
+    fn with_backend(sources: Arc<Sources>, bell: Arc<Bell>, backend: Box<dyn Backend>) -> Self {
+        Self { sources, bell, backend, armed: None }
+    }
+
+    /// Makes sure that the watches are on the directories that the paths lead through now: all new ones if `anew`, else only
+    /// if the chain differs. What is read after this cannot change unnoticed.
+    pub(crate) fn arm(&mut self, mut anew: bool) -> Result<(), ArmError> {
+        for _ in 0..ATTEMPTS {
+            let chain = Arc::new(Chain::of(&self.sources));
+            if !anew && self.armed.as_ref().is_some_and(|(armed, _)| *armed == chain) {
+                return Ok(());
+            }
+            match self.backend.arm(&chain, &self.bell) {
+                // Once more: the chain may have changed before the watches were set.
+                Ok(watches) => self.armed = Some((chain, watches)),
+                Err(ArmError::Moved) => continue,
+                Err(error) => {
+                    self.armed = None;
+                    return Err(error);
+                }
+            }
+            anew = false;
+        }
+        if self.armed.is_some() { Ok(()) } else { Err(ArmError::Moved) }
+    }
+}
+
+/// The operating system's notifications.
+struct Native;
+
+impl Backend for Native {
+    fn arm(&self, chain: &Arc<Chain>, bell: &Arc<Bell>) -> Result<Box<dyn Send>, ArmError> {
+        let heard = (Arc::clone(chain), Arc::clone(bell));
+        let handler = move |event| {
+            let (chain, bell) = &heard;
+            signals(chain, event).into_iter().for_each(|signal| bell.ring(signal));
+        };
+        let mut watcher =
+            RecommendedWatcher::new(handler, notify::Config::default()).map_err(|error| explain(&error))?;
+        for path in chain.dirs().chain(chain.files()) {
+            if let Err(error) = watcher.watch(path, RecursiveMode::NonRecursive) {
+                if is_denied(&error) {
+                    // Entering a directory takes less than listing it. The ones below and the poll still tell.
+                    tracing::debug!(path = %path.display(), "not permitted to watch a directory on the way");
+                } else {
+                    return Err(explain(&error));
+                }
+            }
+        }
+        Ok(Box::new(watcher))
+    }
+}
+
+fn is_denied(error: &notify::Error) -> bool {
+    matches!(&error.kind, ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+fn explain(error: &notify::Error) -> ArmError {
+    use rustix::io::Errno;
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => ArmError::Watches,
+        ErrorKind::PathNotFound => ArmError::Moved,
+        ErrorKind::Io(io) => match io.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::MFILE | Errno::NFILE) => ArmError::Instances,
+            Some(Errno::NOSPC) => ArmError::Watches,
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => ArmError::Moved,
+            _ => ArmError::Other(error.to_string()),
+        },
+        _ => ArmError::Other(error.to_string()),
+    }
+}
+
+/// What an event means for the files, if anything. Kinds only tell how long to wait; whether an event matters is a question of
+/// its names, for systems differ in what they call the replacement of a link.
+fn signals(chain: &Chain, event: notify::Result<Event>) -> Vec<Signal> {
+    let event = match event {
+        // An overflow has no paths.
+        Ok(event) if event.need_rescan() => return vec![Signal::Lost],
+        Ok(event) => event,
+        Err(_) => return vec![Signal::Lost],
+    };
+    let mean: fn(&Chain, &Path) -> Signal = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => |_, path| Signal::Closed(path.to_owned()),
+        // Reading the files must not be a reason to read them.
+        EventKind::Access(_) => return Vec::new(),
+        EventKind::Modify(ModifyKind::Data(_)) => |_, path| Signal::Written(path.to_owned()),
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+            |chain, path| if chain.is_all(path) { Signal::Replaced } else { Signal::Moved(path.to_owned()) }
+        }
+        EventKind::Modify(ModifyKind::Metadata(_)) => |_, _| Signal::Touched,
+        _ => |_, path| Signal::Moved(path.to_owned()),
+    };
+    event.paths.iter().filter(|path| chain.concerns(path)).map(|path| mean(chain, path)).collect()
+}
+
+#[cfg(test)]
+impl Watcher {
+    /// Finds no inotify watch left for the first `failures` times, and hears nothing after that.
+    pub(crate) fn scarce(sources: Arc<Sources>, bell: Arc<Bell>, failures: usize) -> Self {
+        let calls = Arc::default();
+        Self::with_backend(sources, bell, Box::new(tests::Scarce { calls, failures, error: ArmError::Watches }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use notify::event::{CreateKind, DataChange, Flag};
+
+    use super::*;
+
+    fn one_file() -> (tempfile::TempDir, PathBuf, Chain) {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().canonicalize().unwrap().join("topology.yaml");
+        std::fs::write(&file, "").unwrap();
+        let chain = Chain::of(&Sources::new([&file]));
+        (temp, file, chain)
+    }
+
+    #[test]
+    fn an_overflow_or_a_failure_is_heard_although_it_names_no_path() {
+        let (_temp, _, chain) = one_file();
+        let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        assert_eq!(signals(&chain, Ok(overflow)), [Signal::Lost]);
+        assert_eq!(signals(&chain, Err(notify::Error::generic("broken"))), [Signal::Lost]);
+    }
+
+    #[test]
+    fn kinds_tell_how_long_to_wait() {
+        let (_temp, file, chain) = one_file();
+        let heard = |kind| signals(&chain, Ok(Event::new(kind).add_path(file.clone())));
+        assert_eq!(heard(EventKind::Modify(ModifyKind::Data(DataChange::Any))), [Signal::Written(file.clone())]);
+        assert_eq!(heard(EventKind::Access(AccessKind::Close(AccessMode::Write))), [Signal::Closed(file.clone())]);
+        assert_eq!(heard(EventKind::Modify(ModifyKind::Name(RenameMode::To))), [Signal::Replaced]);
+        assert_eq!(heard(EventKind::Modify(ModifyKind::Name(RenameMode::From))), [Signal::Moved(file.clone())]);
+        assert_eq!(heard(EventKind::Create(CreateKind::File)), [Signal::Moved(file.clone())]);
+        assert_eq!(heard(EventKind::Any), [Signal::Moved(file.clone())]);
+        assert_eq!(heard(EventKind::Access(AccessKind::Open(AccessMode::Any))), []);
+    }
+
+    #[test]
+    fn other_names_are_not_heard_whatever_happens_to_them() {
+        let (_temp, file, chain) = one_file();
+        for kind in [EventKind::Create(CreateKind::File), EventKind::Modify(ModifyKind::Name(RenameMode::To))] {
+            let event = Event::new(kind).add_path(file.with_file_name("4913"));
+            assert_eq!(signals(&chain, Ok(event)), []);
+        }
+    }
+
+    /// Counts arming; fails at first.
+    pub(super) struct Scarce {
+        pub(super) calls: Arc<AtomicUsize>,
+        pub(super) failures: usize,
+        pub(super) error: ArmError,
+    }
+
+    impl Backend for Scarce {
+        fn arm(&self, _: &Arc<Chain>, _: &Arc<Bell>) -> Result<Box<dyn Send>, ArmError> {
+            let call = self.calls.fetch_add(1, Ordering::Relaxed);
+            if call < self.failures { Err(self.error.clone()) } else { Ok(Box::new(())) }
+        }
+    }
+
+    fn scarce(failures: usize, error: ArmError) -> (tempfile::TempDir, PathBuf, Watcher, Arc<AtomicUsize>) {
+        let (temp, file, _) = one_file();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let backend = Scarce { calls: Arc::clone(&calls), failures, error };
+        let bell = Arc::new(Bell::new(Duration::ZERO));
+        let watcher = Watcher::with_backend(Arc::new(Sources::new([&file])), bell, Box::new(backend));
+        (temp, file, watcher, calls)
+    }
+
+    #[test]
+    fn watches_are_replaced_only_when_the_chain_differs_or_on_demand() {
+        let (_temp, file, mut watcher, calls) = scarce(0, ArmError::Moved);
+        let calls = || calls.load(Ordering::Relaxed);
+        watcher.arm(false).unwrap();
+        watcher.arm(false).unwrap();
+        assert_eq!(calls(), 1);
+        watcher.arm(true).unwrap();
+        assert_eq!(calls(), 2);
+        std::fs::remove_file(&file).unwrap();
+        watcher.arm(false).unwrap();
+        assert_eq!(calls(), 3);
+    }
+
+    #[test]
+    fn a_limit_is_reported_and_gone_once_there_is_room() {
+        let (_temp, _, mut watcher, _) = scarce(1, ArmError::Watches);
+        assert_eq!(watcher.arm(false), Err(ArmError::Watches));
+        assert_eq!(watcher.arm(false), Ok(()));
+    }
+
+    #[test]
+    fn directories_that_vanish_while_they_are_watched_are_walked_again() {
+        let (_temp, _, mut watcher, calls) = scarce(3, ArmError::Moved);
+        assert_eq!(watcher.arm(false), Ok(()));
+        assert_eq!(calls.load(Ordering::Relaxed), 4);
+    }
+}

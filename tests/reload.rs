@@ -1,0 +1,675 @@
+//! Every way in which files change, with real files: what is published, and what is not even looked at twice.
+//!
+//! Where nothing may happen, a later edit is the fence: it must be the very next content that is judged.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use chancery::diagnostic::{Files, Finding, Findings, Report, Span};
+use chancery::envoy::Kind;
+use chancery::pipeline::{Build, Outcome};
+use chancery::reload::{Builder, Metrics, Options, Reload, Status, StatusCell, Trigger, Verdict, WatchMode};
+use chancery::snapshot::{DEFAULT_GROUP, Origin, Resource, Snapshot, Store, Traits};
+use chancery::source::{Document, Sources};
+use prometheus_client::registry::Registry;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Events only, and little patience with quiet files.
+const EVENTS: Options =
+    Options { settle: Duration::from_millis(40), watch: WatchMode::Auto, poll_interval: Duration::ZERO };
+
+/// No events.
+const POLL: Options =
+    Options { settle: Duration::from_millis(40), watch: WatchMode::Poll, poll_interval: Duration::from_millis(30) };
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The documents' text without comments is the content of the only resource; what is empty or says `bad` is refused.
+fn builder(judged: Arc<Mutex<Vec<String>>>) -> Builder {
+    Arc::new(move |documents: &[Document], previous: Option<&Snapshot>| {
+        let texts: Vec<_> = documents.iter().map(|document| String::from_utf8_lossy(&document.bytes)).collect();
+        let text = texts.concat();
+        judged.lock().unwrap().push(text.clone());
+        assert!(!text.contains("panic"), "asked to");
+        let content: String = text.lines().filter(|line| !line.starts_with('#')).collect();
+        if content.is_empty() || content.contains("bad") {
+            let mut findings = Findings::new();
+            findings.push(Finding::error("refused", Span::default(), "", "refused"));
+            return Build { report: Report::new(findings, Arc::new(Files::new())), outcome: Outcome::Rejected };
+        }
+        let origin = Origin { file: "topology.yaml".into(), line: 1, column: 1 };
+        let resource = Resource::new(Kind::Cluster, "content", content.as_bytes(), origin, Traits::default());
+        let groups = BTreeMap::from([(DEFAULT_GROUP.into(), vec![resource])]);
+        let outcome = match Snapshot::next(previous, groups) {
+            Some((snapshot, changes)) => Outcome::Changed { snapshot: Arc::new(snapshot), changes },
+            None => Outcome::Unchanged,
+        };
+        Build { report: Report::default(), outcome }
+    })
+}
+
+/// A running reload task.
+struct Running {
+    store: Arc<Store>,
+    status: Arc<StatusCell>,
+    judged: Arc<Mutex<Vec<String>>>,
+    registry: Registry,
+    trigger: Trigger,
+    shutdown: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    fn follow(paths: &[&Path], options: Options) -> Self {
+        let sources = Sources::new(paths);
+        let (store, judged) = (Arc::new(Store::new()), Arc::default());
+        let status = Arc::new(StatusCell::new(sources.names()));
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let build = builder(Arc::clone(&judged));
+        let reload = Reload::new(sources, options, build, Arc::clone(&store), Arc::clone(&status), metrics);
+        let (trigger, shutdown) = (reload.handle(), CancellationToken::new());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(reload.run(shutdown.clone()));
+        Self { store, status, judged, registry, trigger, shutdown, tasks }
+    }
+
+    /// Follows one path whose content is there already.
+    async fn serving(path: &Path, content: &str) -> Self {
+        let running = Self::follow(&[path], EVENTS);
+        running.serves(content).await;
+        running
+    }
+
+    fn served(&self) -> Option<String> {
+        let snapshot = self.store.load()?;
+        let resource = snapshot.group(DEFAULT_GROUP)?.get(Kind::Cluster, "content")?;
+        Some(String::from_utf8(resource.message().to_vec()).unwrap())
+    }
+
+    /// Waits until this content is served.
+    async fn serves(&self, content: &str) {
+        let mut publications = self.store.subscribe();
+        let arrived = async {
+            while self.served().as_deref() != Some(content) {
+                publications.changed().await.unwrap();
+            }
+        };
+        let waited = timeout(PATIENCE, arrived).await;
+        assert!(waited.is_ok(), "{content:?} is not served; judged: {:?}, {:?}", self.judged(), self.status.load());
+    }
+
+    /// Waits until a status holds.
+    async fn says(&self, holds: impl Fn(&Status) -> bool) -> Arc<Status> {
+        let mut news = self.status.subscribe();
+        let arrived = async {
+            while !holds(&self.status.load()) {
+                news.changed().await.unwrap();
+            }
+        };
+        assert!(timeout(PATIENCE, arrived).await.is_ok(), "not said; instead: {:?}", self.status.load());
+        self.status.load()
+    }
+
+    async fn says_verdict(&self, verdict: Verdict) -> Arc<Status> {
+        self.says(|status| status.verdict == verdict).await
+    }
+
+    /// Everything that was judged so far.
+    fn judged(&self) -> Vec<String> {
+        self.judged.lock().unwrap().clone()
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
+        value.parse().unwrap()
+    }
+
+    async fn end(mut self) {
+        self.shutdown.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+    }
+}
+
+/// A directory, and the file in it that most tests follow.
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("topology.yaml");
+    (dir, file)
+}
+
+/// Writes another file and renames it over this one.
+fn replace(path: &Path, content: &str) {
+    let temporary = path.with_file_name("replacement");
+    fs::write(&temporary, content).unwrap();
+    fs::rename(temporary, path).unwrap();
+}
+
+/// Points a symbolic link elsewhere in one step.
+fn relink(link: &Path, target: &str) {
+    let temporary = link.with_file_name("..link_tmp");
+    symlink(target, &temporary).unwrap();
+    fs::rename(temporary, link).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_in_place_is_judged_once_and_whole_however_slow_the_writer() {
+    let (_dir, file) = place();
+    fs::write(&file, "one").unwrap();
+    let running = Running::serving(&file, "one").await;
+    let mut writer = File::create(&file).unwrap();
+    sleep(EVENTS.settle * 4).await;
+    writer.write_all(b"two ").unwrap();
+    sleep(EVENTS.settle * 4).await;
+    writer.write_all(b"halves").unwrap();
+    drop(writer);
+    running.serves("two halves").await;
+    assert_eq!(running.judged(), ["one", "two halves"]);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_renamed_over_is_followed_every_time_and_so_is_a_write_after_it() {
+    let (_dir, file) = place();
+    fs::write(&file, "one").unwrap();
+    let running = Running::serving(&file, "one").await;
+    replace(&file, "two");
+    running.serves("two").await;
+    replace(&file, "three");
+    running.serves("three").await;
+    fs::write(&file, "four").unwrap();
+    running.serves("four").await;
+    replace(&file, "five");
+    running.serves("five").await;
+    assert_eq!(running.judged(), ["one", "two", "three", "four", "five"]);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_editor_that_keeps_a_backup_is_followed_every_time() {
+    let (dir, file) = place();
+    fs::write(&file, "0").unwrap();
+    let running = Running::serving(&file, "0").await;
+    for save in 1..=3 {
+        let backup = dir.path().join("topology.yaml~");
+        File::create(dir.path().join("4913")).unwrap();
+        fs::remove_file(dir.path().join("4913")).unwrap();
+        fs::rename(&file, &backup).unwrap();
+        fs::write(&file, save.to_string()).unwrap();
+        fs::remove_file(&backup).unwrap();
+        running.serves(&save.to_string()).await;
+    }
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_no_byte_is_not_judged() {
+    let (_dir, file) = place();
+    fs::write(&file, "one").unwrap();
+    let running = Running::serving(&file, "one").await;
+    let before = running.status.load();
+    let touch = || OpenOptions::new().append(true).open(&file).unwrap().set_modified(SystemTime::now()).unwrap();
+    let pause = || sleep(EVENTS.settle * 3);
+    touch();
+    pause().await;
+    fs::write(&file, "one").unwrap();
+    pause().await;
+    replace(&file, "one");
+    pause().await;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    pause().await;
+    for _ in 0..100 {
+        fs::read(&file).unwrap();
+    }
+    assert_eq!(running.status.load().attempted, before.attempted);
+    fs::write(&file, "two").unwrap();
+    running.serves("two").await;
+    assert_eq!(running.judged(), ["one", "two"]);
+    assert_eq!(running.metric("chancery_reloads_total{result=\"applied\"}"), 2);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_the_files_is_no_reason_to_read_them() {
+    let (_dir, file) = place();
+    fs::write(&file, "one").unwrap();
+    let running = Running::serving(&file, "one").await;
+    for _ in 0..50 {
+        fs::read(&file).unwrap();
+        sleep(Duration::from_millis(20)).await;
+    }
+    fs::write(&file, "two").unwrap();
+    running.serves("two").await;
+    let reads = running.metric("chancery_source_reads_total");
+    assert!(reads <= 4, "{reads} reads for two contents");
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_is_judged_and_publishes_nothing() {
+    let (_dir, file) = place();
+    fs::write(&file, "one").unwrap();
+    let running = Running::serving(&file, "one").await;
+    let publications = running.store.subscribe();
+    fs::write(&file, "# why\none").unwrap();
+    let status = running.says_verdict(Verdict::Unchanged).await;
+    assert_eq!(status.served_digest, status.source_digest);
+    assert!(!publications.has_changed().unwrap());
+    running.end().await;
+}
+
+/// A volume as the kubelet fills it.
+struct Volume<'a> {
+    dir: &'a Path,
+    generation: usize,
+}
+
+impl Volume<'_> {
+    fn swap(&mut self, files: &[(&str, &str)]) {
+        let old = self.dir.join(format!("..{}", self.generation));
+        self.generation += 1;
+        let new = format!("..{}", self.generation);
+        fs::create_dir(self.dir.join(&new)).unwrap();
+        for (name, content) in files {
+            fs::write(self.dir.join(&new).join(name), content).unwrap();
+        }
+        symlink(&new, self.dir.join("..data_tmp")).unwrap();
+        fs::rename(self.dir.join("..data_tmp"), self.dir.join("..data")).unwrap();
+        for (name, _) in files {
+            let link = self.dir.join(name);
+            if !link.is_symlink() {
+                symlink(Path::new("..data").join(name), link).unwrap();
+            }
+        }
+        if old.exists() {
+            fs::remove_dir_all(old).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_config_map_is_followed_by_its_file_and_by_its_directory() {
+    for by_directory in [false, true] {
+        let (dir, file) = place();
+        let mut volume = Volume { dir: dir.path(), generation: 0 };
+        volume.swap(&[("topology.yaml", "0")]);
+        let path = if by_directory { dir.path() } else { &file };
+        let running = Running::serving(path, "0").await;
+        for content in ["1", "2", "3"] {
+            volume.swap(&[("topology.yaml", content)]);
+            running.serves(content).await;
+        }
+        // The same again is another generation, and nothing new.
+        volume.swap(&[("topology.yaml", "3")]);
+        volume.swap(&[("topology.yaml", "4")]);
+        running.serves("4").await;
+        assert_eq!(running.judged(), ["0", "1", "2", "3", "4"]);
+        running.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_joins_or_leaves_a_config_map_is_noticed() {
+    let (dir, _) = place();
+    let mut volume = Volume { dir: dir.path(), generation: 0 };
+    volume.swap(&[("a.yaml", "a")]);
+    let running = Running::serving(dir.path(), "a").await;
+    volume.swap(&[("a.yaml", "a"), ("b.yaml", "b")]);
+    running.serves("ab").await;
+    volume.swap(&[("a.yaml", "c")]);
+    fs::remove_file(dir.path().join("b.yaml")).unwrap();
+    running.serves("c").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_git_sync_link_is_followed_before_the_old_worktree_is_gone() {
+    for by_directory in [false, true] {
+        let (dir, _) = place();
+        let dir = dir.path();
+        let worktree = |name: &str, content: &str| {
+            fs::create_dir_all(dir.join(".worktrees").join(name)).unwrap();
+            fs::write(dir.join(".worktrees").join(name).join("topology.yaml"), content).unwrap();
+        };
+        worktree("a", "one");
+        symlink(".worktrees/a", dir.join("current")).unwrap();
+        let path = if by_directory { dir.join("current") } else { dir.join("current/topology.yaml") };
+        let running = Running::serving(&path, "one").await;
+        for (name, content) in [("b", "two"), ("c", "three")] {
+            worktree(name, content);
+            relink(&dir.join("current"), &format!(".worktrees/{name}"));
+            running.serves(content).await;
+        }
+        // What the link no longer leads to does not matter any more.
+        fs::write(dir.join(".worktrees/a/topology.yaml"), "stale").unwrap();
+        fs::write(dir.join(".worktrees/c/topology.yaml"), "four").unwrap();
+        running.serves("four").await;
+        assert_eq!(running.judged(), ["one", "two", "three", "four"]);
+        running.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_deleted_and_created_fifty_times_is_never_unpublished() {
+    let (_dir, file) = place();
+    fs::write(&file, "0").unwrap();
+    let running = Running::serving(&file, "0").await;
+    for round in 1..=50 {
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, round.to_string()).unwrap();
+        running.serves(&round.to_string()).await;
+    }
+    assert!(running.judged().iter().all(|judged| !judged.is_empty()));
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_file_leaves_what_is_served_and_is_picked_up_when_it_returns() {
+    let (_dir, file) = place();
+    fs::write(&file, "one").unwrap();
+    let running = Running::serving(&file, "one").await;
+    fs::remove_file(&file).unwrap();
+    let status = running.says_verdict(Verdict::Missing).await;
+    assert!(status.error.as_ref().unwrap().contains("no such file"), "{status:?}");
+    assert_eq!(running.served().as_deref(), Some("one"));
+    assert_eq!(running.metric("chancery_config_in_sync"), 0);
+    // As it was: nothing to judge, nothing to publish.
+    fs::write(&file, "one").unwrap();
+    let status = running.says_verdict(Verdict::Unchanged).await;
+    assert_eq!(status.error, None);
+    assert_eq!(running.metric("chancery_config_in_sync"), 1);
+    fs::remove_file(&file).unwrap();
+    running.says_verdict(Verdict::Missing).await;
+    fs::write(&file, "two").unwrap();
+    running.serves("two").await;
+    assert_eq!(running.judged(), ["one", "two"]);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_that_do_not_exist_yet_may_come_one_by_one() {
+    let (dir, _) = place();
+    let file = dir.path().join("x/y/z/topology.yaml");
+    let running = Running::follow(&[&file], EVENTS);
+    running.says_verdict(Verdict::Missing).await;
+    assert!(running.store.load().is_none());
+    for step in ["x", "x/y", "x/y/z"] {
+        fs::create_dir(dir.path().join(step)).unwrap();
+        // Wait until this step was noticed.
+        sleep(EVENTS.settle * 2).await;
+    }
+    fs::write(&file, "one").unwrap();
+    running.serves("one").await;
+    // And all at once.
+    fs::remove_dir_all(dir.path().join("x")).unwrap();
+    running.says_verdict(Verdict::Missing).await;
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "two").unwrap();
+    running.serves("two").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_directory_is_swapped_the_path_is_followed_and_not_the_directory() {
+    let (dir, _) = place();
+    let conf = |name: &str| dir.path().join(name).join("topology.yaml");
+    for (name, content) in [("conf", "one"), ("next", "two"), ("after", "three")] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+        fs::write(conf(name), content).unwrap();
+    }
+    let running = Running::serving(&conf("conf"), "one").await;
+    fs::rename(dir.path().join("conf"), dir.path().join("old")).unwrap();
+    fs::rename(dir.path().join("next"), dir.path().join("conf")).unwrap();
+    running.serves("two").await;
+    fs::write(conf("old"), "stale").unwrap();
+    fs::write(conf("conf"), "two and a half").unwrap();
+    running.serves("two and a half").await;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        let (after, conf) = (dir.path().join("after"), dir.path().join("conf"));
+        renameat_with(CWD, &after, CWD, &conf, RenameFlags::EXCHANGE).unwrap();
+        running.serves("three").await;
+    }
+    assert!(!running.judged().contains(&"stale".to_owned()));
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_files_in_the_directory_are_not_heard() {
+    let (dir, file) = place();
+    fs::write(&file, "one").unwrap();
+    let running = Running::serving(&file, "one").await;
+    for number in 0..3000 {
+        let noise = dir.path().join(format!("noise-{number}.yaml"));
+        fs::write(&noise, "noise").unwrap();
+        fs::remove_file(&noise).unwrap();
+        if number == 1500 {
+            fs::write(&file, "two").unwrap();
+        }
+    }
+    running.serves("two").await;
+    fs::write(&file, "three").unwrap();
+    running.serves("three").await;
+    assert_eq!(running.judged(), ["one", "two", "three"]);
+    let reads = running.metric("chancery_source_reads_total");
+    assert!(reads <= 10, "{reads} reads for three contents");
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_a_file_elsewhere_is_followed_at_both_ends() {
+    let (dir, file) = place();
+    fs::create_dir(dir.path().join("elsewhere")).unwrap();
+    let target = dir.path().join("elsewhere/real.yaml");
+    fs::write(&target, "one").unwrap();
+    symlink("elsewhere/real.yaml", &file).unwrap();
+    let running = Running::serving(&file, "one").await;
+    fs::write(&target, "two").unwrap();
+    running.serves("two").await;
+    replace(&target, "three");
+    running.serves("three").await;
+    fs::write(dir.path().join("other.yaml"), "four").unwrap();
+    relink(&file, "other.yaml");
+    running.serves("four").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_through_another_name_of_the_file_is_noticed() {
+    let (dir, file) = place();
+    fs::create_dir(dir.path().join("elsewhere")).unwrap();
+    let other = dir.path().join("elsewhere/same");
+    fs::write(&other, "one").unwrap();
+    fs::hard_link(&other, &file).unwrap();
+    let running = Running::serving(&file, "one").await;
+    fs::write(&other, "two").unwrap();
+    running.serves("two").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_takes_the_files_place_leaves_what_is_served() {
+    let (dir, file) = place();
+    fs::write(&file, "0").unwrap();
+    let running = Running::serving(&file, "0").await;
+    let fifo = |path: &Path| {
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    };
+    let empty = |path: &Path| fs::create_dir(path).unwrap();
+    let circle = |path: &Path| symlink("topology.yaml", path).unwrap();
+    let dangling = |path: &Path| symlink("nowhere", path).unwrap();
+    let obstacles: [(&dyn Fn(&Path), Verdict, &str); 4] = [
+        (&fifo, Verdict::Unreadable, "named pipe"),
+        (&empty, Verdict::Missing, "the directory holds no"),
+        (&circle, Verdict::Unreadable, "symbolic links"),
+        (&dangling, Verdict::Missing, "`nowhere`"),
+    ];
+    for (round, (put, verdict, message)) in obstacles.into_iter().enumerate() {
+        fs::remove_file(&file).unwrap();
+        put(&file);
+        let status = running
+            .says(|status| {
+                status.verdict == verdict && status.error.as_ref().is_some_and(|error| error.contains(message))
+            })
+            .await;
+        assert_eq!(running.served(), Some(round.to_string()), "{status:?}");
+        if file.is_dir() {
+            fs::remove_dir(&file).unwrap()
+        } else {
+            fs::remove_file(&file).unwrap()
+        }
+        let content = (round + 1).to_string();
+        fs::write(dir.path().join("new"), &content).unwrap();
+        fs::rename(dir.path().join("new"), &file).unwrap();
+        running.serves(&content).await;
+    }
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_leaves_what_is_served_and_is_judged_once() {
+    let (_dir, file) = place();
+    fs::write(&file, "bad from the start").unwrap();
+    let running = Running::follow(&[&file], EVENTS);
+    running.says_verdict(Verdict::Rejected).await;
+    assert!(running.store.load().is_none());
+    fs::write(&file, "one").unwrap();
+    running.serves("one").await;
+    fs::write(&file, "").unwrap();
+    let status = running.says_verdict(Verdict::Rejected).await;
+    assert!(status.report.has_errors());
+    assert_ne!(status.served_digest, status.source_digest);
+    assert_eq!(running.metric("chancery_config_in_sync"), 0);
+    assert_eq!(running.metric("chancery_config_last_reload_successful"), 0);
+    // The same bytes are not judged again, even on demand.
+    let again = running.trigger.reload().await.unwrap();
+    assert_eq!((again.verdict, again.attempted), (Verdict::Rejected, status.attempted));
+    assert_eq!(running.served().as_deref(), Some("one"));
+    fs::write(&file, "one").unwrap();
+    running.says_verdict(Verdict::Unchanged).await;
+    assert_eq!(running.judged(), ["bad from the start", "one", "", "one"]);
+    assert_eq!(running.metric("chancery_config_last_reload_successful"), 1);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_while_judging_is_a_refusal_and_the_next_edit_is_taken() {
+    let (_dir, file) = place();
+    fs::write(&file, "one").unwrap();
+    let running = Running::serving(&file, "one").await;
+    fs::write(&file, "panic").unwrap();
+    let status = running.says_verdict(Verdict::Rejected).await;
+    let finding = &status.report.findings()[0];
+    assert_eq!(finding.code, "internal-error");
+    assert!(finding.message.contains("asked to"), "{finding:?}");
+    fs::write(&file, "two").unwrap();
+    running.serves("two").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_directory_are_judged_together() {
+    let (dir, _) = place();
+    fs::write(dir.path().join("a.yaml"), "a").unwrap();
+    let running = Running::serving(dir.path(), "a").await;
+    // A directory that appears with files in it, and one that appears first.
+    fs::create_dir(dir.path().join("staged.tmp")).unwrap();
+    fs::write(dir.path().join("staged.tmp/b.yaml"), "b").unwrap();
+    fs::rename(dir.path().join("staged.tmp"), dir.path().join("staged")).unwrap();
+    running.serves("ab").await;
+    fs::create_dir(dir.path().join("sub")).unwrap();
+    fs::write(dir.path().join("sub/c.yaml"), "c").unwrap();
+    running.serves("abc").await;
+    // Deep changes are heard, and noise is not.
+    fs::write(dir.path().join("sub/c.yaml~"), "noise").unwrap();
+    replace(&dir.path().join("sub/c.yaml"), "C");
+    running.serves("abC").await;
+    fs::remove_file(dir.path().join("a.yaml")).unwrap();
+    running.serves("bC").await;
+    fs::remove_dir_all(dir.path().join("sub")).unwrap();
+    running.serves("b").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_paths_are_one_topology_and_all_of_it_must_be_there() {
+    let (dir, file) = place();
+    let more = dir.path().join("more");
+    fs::create_dir(&more).unwrap();
+    fs::write(&file, "a").unwrap();
+    let running = Running::follow(&[&file, &more], EVENTS);
+    running.says_verdict(Verdict::Missing).await;
+    fs::write(more.join("x.yaml"), "x").unwrap();
+    running.serves("xa").await;
+    replace(&file, "b");
+    running.serves("xb").await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_events_the_files_are_looked_at() {
+    let (dir, file) = place();
+    let running = Running::follow(&[&file], POLL);
+    running.says_verdict(Verdict::Missing).await;
+    fs::write(&file, "1").unwrap();
+    running.serves("1").await;
+    // Edits of the same size within one second, and every way to make them.
+    fs::write(&file, "2").unwrap();
+    running.serves("2").await;
+    replace(&file, "3");
+    running.serves("3").await;
+    fs::remove_file(&file).unwrap();
+    running.says_verdict(Verdict::Missing).await;
+    assert_eq!(running.served().as_deref(), Some("3"));
+    let mut volume = Volume { dir: dir.path(), generation: 0 };
+    for content in ["4", "5"] {
+        volume.swap(&[("topology.yaml", content)]);
+        running.serves(content).await;
+    }
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_does_not_read_what_did_not_change() {
+    let (_dir, file) = place();
+    fs::write(&file, "one").unwrap();
+    let running = Running::follow(&[&file], POLL);
+    running.serves("one").await;
+    sleep(POLL.poll_interval * 20).await;
+    fs::write(&file, "two").unwrap();
+    running.serves("two").await;
+    let reads = running.metric("chancery_source_reads_total");
+    assert!(reads <= 4, "{reads} reads for two contents");
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_watching_off_only_a_request_reads_the_files() {
+    let (_dir, file) = place();
+    fs::write(&file, "one").unwrap();
+    let running = Running::follow(&[&file], Options { watch: WatchMode::Off, ..POLL });
+    running.serves("one").await;
+    fs::write(&file, "two").unwrap();
+    let status = running.trigger.reload().await.unwrap();
+    assert_eq!(status.verdict, Verdict::Applied);
+    assert_eq!(running.served().as_deref(), Some("two"));
+    fs::write(&file, "three").unwrap();
+    running.trigger.ring();
+    running.serves("three").await;
+    let trigger = running.trigger.clone();
+    running.end().await;
+    assert!(trigger.reload().await.is_none());
+}
