@@ -1,1 +1,9 @@
-//! Stage.
+//! The commands.
+
+pub mod bootstrap;
+pub mod healthcheck;
+pub mod render;
+
+mod input;
+mod static_bootstrap;
+mod yaml;

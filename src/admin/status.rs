@@ -1,0 +1,201 @@
+//! `/status`: the last edit, what is served, and who has it.
+//!
+//! The shapes of this page are its own, so that the other stages can change theirs without breaking scripts; they are
+//! filled by taking those apart completely.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::Shared;
+use crate::diagnostic::Report;
+use crate::envoy::Kind;
+use crate::reload::{SourceFile, Status, Verdict};
+use crate::snapshot::{Group, Snapshot, Version};
+use crate::xds::{ClientStatus, KindState, KindStatus, Nack};
+
+pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Response {
+    let snapshot = shared.state.store.load();
+    let status = shared.state.status.load();
+    super::json(&Page::new(snapshot.as_deref(), &status, shared.state.clients.status()))
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    /// Of this program.
+    version: &'static str,
+    ready: bool,
+    revision: Option<u64>,
+    verdict: Verdict,
+    /// RFC 3339, as are all times here.
+    attempted: Option<String>,
+    succeeded: Option<String>,
+    error: Option<&'a str>,
+    findings: &'a Report,
+    watched: &'a [Arc<str>],
+    sources: &'a [SourceFile],
+    source_digest: Option<&'a str>,
+    served_digest: Option<&'a str>,
+    groups: BTreeMap<Arc<str>, BTreeMap<&'static str, Type>>,
+    clients: Vec<Client>,
+}
+
+/// What a group is served of one type.
+#[derive(Serialize)]
+struct Type {
+    version: Version,
+    resources: usize,
+}
+
+#[derive(Serialize)]
+struct Client {
+    node: String,
+    cluster: String,
+    user_agent: String,
+    group: Option<String>,
+    peer: String,
+    protocol: &'static str,
+    service: &'static str,
+    connected: String,
+    revision: Option<u64>,
+    kinds: BTreeMap<&'static str, ClientType>,
+}
+
+#[derive(Serialize)]
+struct ClientType {
+    state: KindState,
+    sent: Option<String>,
+    acked: Option<String>,
+    nack: Option<Refusal>,
+    wildcard: bool,
+    names: usize,
+}
+
+#[derive(Serialize)]
+struct Refusal {
+    code: i32,
+    message: String,
+    version: String,
+    at: String,
+    origins: Vec<String>,
+}
+
+impl<'a> Page<'a> {
+    fn new(snapshot: Option<&Snapshot>, status: &'a Status, clients: Vec<ClientStatus>) -> Self {
+        let Status { verdict, attempted, succeeded, report, error, watched, sources, source_digest, served_digest } =
+            status;
+        let groups = snapshot.into_iter().flat_map(Snapshot::groups);
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            ready: snapshot.is_some(),
+            revision: snapshot.map(Snapshot::revision),
+            verdict: *verdict,
+            attempted: attempted.map(rfc3339),
+            succeeded: succeeded.map(rfc3339),
+            error: error.as_deref(),
+            findings: report,
+            watched,
+            sources,
+            source_digest: source_digest.as_deref(),
+            served_digest: served_digest.as_deref(),
+            groups: groups.map(|group| (Arc::clone(group.name()), types(group))).collect(),
+            clients: clients.into_iter().map(client).collect(),
+        }
+    }
+}
+
+fn types(group: &Group) -> BTreeMap<&'static str, Type> {
+    let served = Kind::ALL.into_iter().map(|kind| (kind, group.resources(kind))).filter(|(_, set)| !set.is_empty());
+    served.map(|(kind, set)| (kind.service(), Type { version: set.version(), resources: set.len() })).collect()
+}
+
+fn client(status: ClientStatus) -> Client {
+    let ClientStatus { node, cluster, user_agent, group, peer, protocol, service, connected, revision, kinds } = status;
+    let kinds = kinds.into_iter().map(|(kind, status)| {
+        let KindStatus { state, sent, acked, nack, wildcard, names } = status;
+        (kind, ClientType { state, sent, acked, nack: nack.map(refusal), wildcard, names })
+    });
+    let (connected, kinds) = (rfc3339(connected), kinds.collect());
+    Client { node, cluster, user_agent, group, peer, protocol, service, connected, revision, kinds }
+}
+
+fn refusal(nack: Nack) -> Refusal {
+    let Nack { code, message, version, at, origins } = nack;
+    Refusal { code, message, version, at: rfc3339(at), origins }
+}
+
+/// A clock that is wrong by half a century must not end a request: the formatter panics before 1970.
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time.max(SystemTime::UNIX_EPOCH)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::reload::StatusCell;
+
+    #[test]
+    fn times_are_rfc_3339_and_never_end_a_request() {
+        assert_eq!(
+            rfc3339(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
+            "2023-11-14T22:13:20.123Z"
+        );
+        assert_eq!(rfc3339(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn clients_are_shown_with_what_they_refused() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        let nack = Nack {
+            code: 13,
+            message: "no such cluster".to_owned(),
+            version: "v2".to_owned(),
+            at,
+            origins: vec!["topology.yaml:3:3".to_owned()],
+        };
+        let cds = KindStatus {
+            state: KindState::Nacked,
+            sent: Some("v2".to_owned()),
+            acked: Some("v1".to_owned()),
+            nack: Some(nack),
+            wildcard: true,
+            names: 0,
+        };
+        let client = ClientStatus {
+            node: "n".to_owned(),
+            cluster: "c".to_owned(),
+            user_agent: "envoy 1.40.0".to_owned(),
+            group: Some("default".to_owned()),
+            peer: "127.0.0.1:1".to_owned(),
+            protocol: "delta",
+            service: "ADS",
+            connected: at,
+            revision: Some(2),
+            kinds: BTreeMap::from([("CDS", cds)]),
+        };
+        let status = StatusCell::new(vec!["topology.yaml".into()]).load();
+        let page = serde_json::to_value(Page::new(None, &status, vec![client])).unwrap();
+        assert_eq!(
+            page["clients"],
+            json!([{
+                "node": "n", "cluster": "c", "user_agent": "envoy 1.40.0", "group": "default", "peer": "127.0.0.1:1",
+                "protocol": "delta", "service": "ADS", "connected": "1970-01-01T00:00:01.000Z", "revision": 2,
+                "kinds": {"CDS": {
+                    "state": "nacked", "sent": "v2", "acked": "v1", "wildcard": true, "names": 0,
+                    "nack": {
+                        "code": 13, "message": "no such cluster", "version": "v2", "at": "1970-01-01T00:00:01.000Z",
+                        "origins": ["topology.yaml:3:3"],
+                    },
+                }},
+            }])
+        );
+    }
+}
