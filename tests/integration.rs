@@ -1,1 +1,6 @@
+//! The tests that put real parts together: one binary, so that it is linked once.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
+#![allow(clippy::print_stderr, reason = "a failed test shows the logs of the programs it ran")]
+
+mod support;
