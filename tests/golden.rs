@@ -62,10 +62,15 @@ pub(crate) fn compare(path: &Path, text: &str) {
         fs::write(path, text).unwrap();
         return;
     }
-    let expected = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}; run `just bless`", path.display()));
+    let expected =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}; run `just bless`", path.display()));
     let differs = expected.lines().zip(text.lines()).position(|(a, b)| a != b);
     let line = differs.unwrap_or_else(|| expected.lines().count().min(text.lines().count())) + 1;
-    assert!(expected == text, "{}:{line} differs; run `just bless` and read the diff. It is now:\n{text}", path.display());
+    assert!(
+        expected == text,
+        "{}:{line} differs; run `just bless` and read the diff. It is now:\n{text}",
+        path.display()
+    );
 }
 
 /// The names of the YAML files of a directory, without their extension.

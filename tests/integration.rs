@@ -3,5 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of the programs it ran")]
 
+mod cli;
 mod envoy;
+mod golden;
+mod layers;
+mod rejected;
+mod sandbox_files;
 mod support;

@@ -54,7 +54,8 @@ async fn traffic_follows(how: Edit, variant: Variant) {
 
     // More than once: after the first edit a file can be another one, and must still be followed.
     let load = Load::start(&url).await;
-    for (revision, upstream, name) in [(2, &service2, "service2"), (3, &service1, "service1"), (4, &service2, "service2")]
+    for (revision, upstream, name) in
+        [(2, &service2, "service2"), (3, &service1, "service1"), (4, &service2, "service2")]
     {
         file.write(&to(upstream));
         load.until_served_by(name, 20).await;

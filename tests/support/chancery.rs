@@ -149,10 +149,11 @@ impl Chancery {
     pub(crate) async fn until_synced(&self, count: usize) -> Value {
         self.until(&format!("{count} synced clients"), |status| {
             let clients = status["clients"].as_array().expect("a list");
-            clients.len() == count && clients.iter().all(|client| {
-                let kinds = client["kinds"].as_object().expect("a map");
-                client["revision"] == status["revision"] && kinds.values().all(|kind| kind["state"] == "synced")
-            })
+            clients.len() == count
+                && clients.iter().all(|client| {
+                    let kinds = client["kinds"].as_object().expect("a map");
+                    client["revision"] == status["revision"] && kinds.values().all(|kind| kind["state"] == "synced")
+                })
         })
         .await
     }

@@ -134,7 +134,8 @@ fn read_log(dir: &Path) -> String {
 fn delta_traffic(log: &str, message: &str) -> (u64, u64) {
     let mut totals = (0, 0);
     for line in log.lines() {
-        let Some((_, rest)) = line.split_once(&format!("Delta config for type.googleapis.com/{message} accepted with "))
+        let Some((_, rest)) =
+            line.split_once(&format!("Delta config for type.googleapis.com/{message} accepted with "))
         else {
             continue;
         };
