@@ -6,7 +6,9 @@
 mod cli;
 mod envoy;
 mod golden;
+mod grpc_client;
 mod layers;
 mod rejected;
 mod sandbox_files;
+mod soak;
 mod support;
