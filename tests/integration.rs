@@ -9,6 +9,7 @@ mod golden;
 mod grpc_client;
 mod layers;
 mod rejected;
+mod sandbox;
 mod sandbox_files;
 mod soak;
 mod support;

@@ -18,7 +18,11 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Starts an upstream that answers every request with its name and the request.
     pub(crate) async fn start(name: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        Self::serve(name, TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port"))
+    }
+
+    /// The same on a port that was chosen before.
+    pub(crate) fn serve(name: &'static str, listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("it is bound");
         let app = Router::new().fallback(async move |request: Request| describe(name, &request));
         let mut server = JoinSet::new();
