@@ -28,13 +28,11 @@ const HOMES: [(&str, &str); 9] = [
 const PURE: [&str; 5] = ["topology", "expand", "check", "pipeline", "snapshot"];
 
 /// What a pure stage does not name.
-const IMPURE: [&str; 14] = [
+const IMPURE: [&str; 12] = [
     "tokio",
     "std::fs",
     "std::env",
     "std::process",
-    "std::thread",
-    "std::os",
     "Instant",
     "SystemTime",
     "TcpStream",
