@@ -1,3 +1,16 @@
-//! All integration tests, as one binary.
+//! The tests that put real parts together: one binary, so that it is linked once.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
+#![allow(clippy::print_stderr, reason = "a failed test shows the logs of the programs it ran")]
+
+mod cli;
+mod envoy;
+mod golden;
+mod grpc_client;
+mod layers;
+mod rejected;
 mod reload;
+mod sandbox;
+mod sandbox_files;
+mod soak;
+mod support;
