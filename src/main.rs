@@ -1,1 +1,7 @@
-fn main() {}
+//! The `chancery` command: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chancery::cli::main()
+}

@@ -3,12 +3,16 @@
 //! Enters: [`Document`]s and the previous snapshot. Leaves: a [`Report`] and an [`Outcome`]. Pure: no disk, no network, no
 //! clock. Invariant: one error anywhere and nothing leaves but the report.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::diagnostic::Report;
-use crate::envoy::Schema;
-use crate::snapshot::{Changes, Resource, Snapshot};
+use crate::check::{self, Checked};
+use crate::diagnostic::{Files, Findings, Report};
+use crate::envoy::{Kind, Schema, canonical, field};
+use crate::expand;
+use crate::snapshot::{Changes, DEFAULT_GROUP, Origin, Resource, Snapshot, Traits};
 use crate::source::Document;
+use crate::topology::{self, StaticResources};
 
 /// What became of a set of documents.
 #[derive(Debug)]
@@ -41,17 +45,53 @@ pub struct Compiled {
     /// All findings.
     pub report: Report,
     /// The encoded resources of each group; empty if there are errors.
-    pub groups: std::collections::BTreeMap<Arc<str>, Vec<Resource>>,
+    pub groups: BTreeMap<Arc<str>, Vec<Resource>>,
     /// Names that the topology says exist in the proxies' bootstrap.
-    pub static_resources: crate::topology::StaticResources,
+    pub static_resources: StaticResources,
 }
 
 /// Documents to encoded resources.
 pub fn compile(schema: &Schema, documents: &[Document]) -> Compiled {
-    todo!("{schema:?} {documents:?}")
+    let mut files = Files::new();
+    let mut findings = Findings::new();
+    let mut topology = topology::parse(documents, &mut files, &mut findings);
+    let static_resources = std::mem::take(&mut topology.static_resources);
+    let natives = expand::expand(schema, topology, &mut findings);
+    let checked = check::check(schema, natives, &static_resources, &mut findings);
+    let groups = if findings.has_errors() {
+        BTreeMap::new()
+    } else {
+        let resources = checked.iter().map(|resource| encode(schema, resource, &files)).collect();
+        BTreeMap::from([(Arc::from(DEFAULT_GROUP), resources)])
+    };
+    Compiled { report: Report::new(findings, Arc::new(files)), groups, static_resources }
 }
 
 /// Documents to the snapshot that follows `previous`.
 pub fn build(schema: &Schema, documents: &[Document], previous: Option<&Snapshot>) -> Build {
-    todo!("{schema:?} {documents:?} {previous:?}")
+    let Compiled { report, groups, static_resources: _ } = compile(schema, documents);
+    let outcome = if report.has_errors() {
+        Outcome::Rejected
+    } else {
+        match Snapshot::next(previous, groups) {
+            None => Outcome::Unchanged,
+            Some((snapshot, changes)) => Outcome::Changed { snapshot: Arc::new(snapshot), changes },
+        }
+    };
+    Build { report, outcome }
+}
+
+fn encode(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
+    let Checked { native, message } = resource;
+    let span = native.node.span;
+    let origin = Origin {
+        file: files.name(span.file).map_or_else(|| Arc::from("<input>"), Arc::clone),
+        line: span.line,
+        column: span.column,
+    };
+    let traits = Traits {
+        on_demand: native.kind == Kind::Listener && field::message(message, "api_listener").is_some(),
+        eds_service: if native.kind == Kind::Cluster { check::eds_service(message).map(Arc::from) } else { None },
+    };
+    Resource::new(native.kind, native.name.as_str(), &canonical::encode(schema, message), origin, traits)
 }

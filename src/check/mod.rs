@@ -1,1 +1,73 @@
-//! Stage.
+//! What Envoy would refuse, and what it would accept although it cannot work.
+//!
+//! Enters: native resources as located JSON. Leaves: their messages, and findings. Knows: Envoy's field rules and the names
+//! of the whole topology. Pure. Invariant: a set without errors is one that a proxy takes as a whole, as far as a control
+//! plane can tell.
+
+mod cluster;
+mod references;
+
+pub(crate) use references::eds_service;
+
+use crate::diagnostic::{Finding, Findings, Span};
+use crate::envoy::{self, DynamicMessage, Kind, Path, Schema};
+use crate::expand::Native;
+use crate::topology::StaticResources;
+
+/// A native resource with its message.
+#[derive(Debug)]
+pub struct Checked {
+    /// The resource as it was expanded.
+    pub native: Native,
+    /// The message that its JSON stands for; incomplete where there are errors.
+    pub message: DynamicMessage,
+}
+
+impl Checked {
+    /// The place of a field inside the resource, or of the text that caused it.
+    fn span(&self, path: &Path) -> Span {
+        self.native.node.locate(path)
+    }
+
+    /// The full path of a field inside the resource, as findings show it.
+    fn path(&self, inner: &Path) -> String {
+        match inner.to_string() {
+            inner if inner.is_empty() => self.native.path.clone(),
+            inner if inner.starts_with('[') => format!("{}{inner}", self.native.path),
+            inner => format!("{}.{inner}", self.native.path),
+        }
+    }
+
+    fn error(&self, code: &'static str, inner: &Path, message: impl Into<String>) -> Finding {
+        Finding::error(code, self.span(inner), self.path(inner), message)
+    }
+
+    /// An error in the friendly form; only a warning where the author wrote Envoy's own message.
+    fn error_unless_verbatim(&self, code: &'static str, inner: &Path, message: impl Into<String>) -> Finding {
+        let finding = self.error(code, inner, message);
+        if self.native.verbatim { Finding { level: crate::diagnostic::Level::Warning, ..finding } } else { finding }
+    }
+}
+
+/// Reads every resource strictly, applies Envoy's field rules, then looks at the set as a whole.
+pub fn check(
+    schema: &Schema,
+    natives: Vec<Native>,
+    static_resources: &StaticResources,
+    findings: &mut Findings,
+) -> Vec<Checked> {
+    let checked: Vec<_> = natives.into_iter().map(|native| read(schema, native, findings)).collect();
+    references::check(schema, &checked, static_resources, findings);
+    for resource in checked.iter().filter(|resource| resource.native.kind == Kind::Cluster) {
+        cluster::check(resource, findings);
+    }
+    checked
+}
+
+fn read(schema: &Schema, native: Native, findings: &mut Findings) -> Checked {
+    let descriptor = schema.message(native.kind.message()).expect("the descriptor set has every kind, see its test");
+    let mut path = Path::new();
+    path.field(&native.path);
+    let message = envoy::compile(schema, &descriptor, &native.node, &mut path, findings);
+    Checked { native, message }
+}

@@ -15,7 +15,7 @@ use super::yaml;
 ///
 /// Envoy's is YAML for `envoy -c`; that of a gRPC client (`--grpc`) is JSON for the file that `GRPC_XDS_BOOTSTRAP` names.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Bootstrap {
+pub(super) struct Bootstrap {
     /// Node id, unique among the clients.
     #[arg(long, env = "CHANCERY_ID", value_parser = parse_name)]
     id: String,
@@ -103,7 +103,7 @@ impl Bootstrap {
     ///
     /// # Errors
     /// If standard output is closed.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let text = if self.grpc { self.for_grpc() } else { self.for_envoy() };
         std::io::stdout().lock().write_all(text.as_bytes())?;
         Ok(ExitCode::SUCCESS)

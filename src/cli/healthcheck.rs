@@ -20,7 +20,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 ///
 /// Exits with 0 if it is, with 1 if it is not, and with 2 if it does not answer.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Healthcheck {
+pub(super) struct Healthcheck {
     /// Admin address of the server.
     #[arg(long, env = "CHANCERY_SERVER", value_name = "URL", default_value = "http://127.0.0.1:18001")]
     server: Uri,
@@ -31,7 +31,7 @@ impl Healthcheck {
     ///
     /// # Errors
     /// If standard output is closed.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         match runtime.block_on(self.ask()) {
             Ok((ready, line)) => {

@@ -1,46 +1,46 @@
-//! What `check`, `render` and the like read: files, directories or standard input.
+//! What `serve`, `check` and `render` read: the topology, and the messages it may hold.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use crate::envoy::Schema;
-use crate::source::Document;
+use crate::source::{Document, Sources};
 
 /// What to read.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Input {
-    /// Files and directories that make up the topology; `-` is standard input.
+    /// Files and directories that make up the topology; `-` is standard input
     #[arg(value_name = "PATH", default_value = "config/topology.yaml")]
     paths: Vec<PathBuf>,
-    /// `FileDescriptorSet`s with contrib or custom extensions.
+
+    /// Compiled descriptors of contrib or custom extensions (`protoc --include_imports --descriptor_set_out`)
     #[arg(long, env = "CHANCERY_DESCRIPTOR_SET", value_name = "FILE", value_delimiter = ',')]
     descriptor_set: Vec<PathBuf>,
 }
 
 impl Input {
+    /// The paths, to be read now or followed.
+    pub(super) fn sources(&self) -> Sources {
+        Sources::new(&self.paths)
+    }
+
+    /// The embedded schema, with the descriptor sets that were asked for.
+    pub(super) fn schema(&self) -> anyhow::Result<Arc<Schema>> {
+        if self.descriptor_set.is_empty() {
+            return Ok(Schema::embedded());
+        }
+        let read = |path: &PathBuf| {
+            std::fs::read(path).with_context(|| format!("cannot read the descriptor set {}", path.display()))
+        };
+        let sets = self.descriptor_set.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        Ok(Schema::with_descriptor_sets(&sets)?)
+    }
+
     /// Reads everything once.
     pub(super) fn load(&self) -> anyhow::Result<(Arc<Schema>, Vec<Document>)> {
-        let sets = self.descriptor_set.iter().map(|path| read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-        let schema = if sets.is_empty() { Schema::embedded() } else { Schema::with_descriptor_sets(&sets)? };
-        let documents = self.paths.iter().map(|path| document(path)).collect::<anyhow::Result<_>>()?;
-        Ok((schema, documents))
+        let documents = self.sources().read().map_err(|error| anyhow::anyhow!(error.with_help()))?;
+        Ok((self.schema()?, documents))
     }
-}
-
-fn document(path: &Path) -> anyhow::Result<Document> {
-    let bytes = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
-        bytes
-    } else {
-        read(path)?
-    };
-    Ok(Document { name: path.to_string_lossy().into(), bytes: bytes.into() })
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -27,7 +27,7 @@ use crate::snapshot::{DEFAULT_GROUP, Resource};
 /// topology that means the same. Private keys are redacted. With `--bootstrap` it is a complete static Envoy configuration
 /// for `envoy --mode validate -c`, private keys included.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Render {
+pub(super) struct Render {
     #[command(flatten)]
     input: Input,
     /// Format.
@@ -57,7 +57,7 @@ impl Render {
     ///
     /// # Errors
     /// If the files cannot be read, the node group does not exist, or standard output is closed.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let (schema, documents) = self.input.load()?;
         let compiled = pipeline::compile(&schema, &documents);
         let mut findings = std::io::stderr().lock();

@@ -19,6 +19,7 @@ mod visit;
 
 pub mod canonical;
 pub mod extensions;
+pub mod field;
 pub mod json;
 pub mod rules;
 

@@ -108,6 +108,23 @@ impl Node {
         self.value == Value::Null
     }
 
+    /// The place of the deepest part of `path` that was written. A proto field is found under its snake_case and its
+    /// camelCase name.
+    pub fn locate(&self, path: &Path) -> Span {
+        let mut node = self;
+        for segment in path.segments() {
+            let next = match (segment, &node.value) {
+                (Segment::Index(index), Value::List(items)) => items.get(*index),
+                (Segment::Key(key), Value::Map(_)) => node.get(key),
+                (Segment::Field(name), Value::Map(_)) => node.get(name).or_else(|| node.get(&camel_case(name))),
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            node = next;
+        }
+        node.span
+    }
+
     /// What kind of value this is, for messages: "a string", "a mapping" …
     pub fn describe(&self) -> &'static str {
         match &self.value {
@@ -119,6 +136,22 @@ impl Node {
             Value::Map(_) => "a mapping",
         }
     }
+}
+
+/// The JSON name of a proto field: `connect_timeout` is `connectTimeout`.
+fn camel_case(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut upper = false;
+    for c in name.chars() {
+        if c == '_' {
+            upper = true;
+        } else if std::mem::take(&mut upper) {
+            out.extend(c.to_uppercase());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// One step of a field path.

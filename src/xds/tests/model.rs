@@ -105,7 +105,11 @@ impl Model {
             Event::Set { kind, name, body } => {
                 let (kind, name, body) = (KINDS[*kind], NAMES[*name], body.to_string());
                 let world = &mut self.world;
-                if kind == Kind::Cluster { world.eds(name, &body) } else { world.set(kind, name, &body) };
+                if kind == Kind::Cluster {
+                    world.eds(name, &body)
+                } else {
+                    world.set(kind, name, &body)
+                };
             }
             Event::Remove { kind, name } => {
                 self.world.0.remove(&(KINDS[*kind], NAMES[*name].to_owned()));

@@ -1,0 +1,76 @@
+//! `chancery check`: the server's verdict without a server.
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::NO;
+use super::input::Input;
+use crate::diagnostic::{Level, Report};
+use crate::pipeline;
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    input: Input,
+
+    /// Form of the output; JSON goes to stdout, with every finding
+    #[arg(short, long, value_name = "FORM", env = "CHANCERY_OUTPUT", default_value = "text")]
+    output: Form,
+
+    /// Treat warnings as errors
+    #[arg(long, env = "CHANCERY_STRICT")]
+    strict: bool,
+
+    /// Show findings of level "info" as well
+    #[arg(long, env = "CHANCERY_VERBOSE")]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+}
+
+impl Check {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { input, output, strict, verbose } = self;
+        let (schema, documents) = input.load()?;
+        let compiled = pipeline::compile(&schema, &documents);
+        let report = if strict { compiled.report.strict() } else { compiled.report };
+        let ok = !report.has_errors();
+        match output {
+            Form::Json => {
+                println!("{}", serde_json::json!({ "ok": ok, "findings": report }));
+            }
+            Form::Text => {
+                let least = if verbose { Level::Info } else { Level::Warning };
+                eprint!("{}", report.render_all(least));
+                let resources: usize = compiled.groups.values().map(Vec::len).sum();
+                println!("{}", verdict(&report, documents.len(), resources));
+            }
+        }
+        Ok(if ok { ExitCode::SUCCESS } else { NO })
+    }
+}
+
+/// One closing line.
+fn verdict(report: &Report, documents: usize, resources: usize) -> String {
+    let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
+    if errors > 0 {
+        return format!(
+            "{} and {}: this topology would not be served",
+            some(errors, "error"),
+            some(warnings, "warning")
+        );
+    }
+    let tail = if warnings > 0 { format!(", {}", some(warnings, "warning")) } else { String::new() };
+    format!("ok: {} in {}{tail}", some(resources, "resource"), some(documents, "file"))
+}
+
+/// `1 error`, `2 errors`.
+fn some(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

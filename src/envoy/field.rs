@@ -1,0 +1,56 @@
+//! Reading single fields of dynamic messages by name.
+//!
+//! An unset field, and a name that the message does not have, both read as absent: newer and older descriptor sets differ.
+
+use std::borrow::Cow;
+
+use prost_reflect::{DynamicMessage, Kind, ReflectMessage as _, Value};
+
+/// A set field.
+fn value<'a>(message: &'a DynamicMessage, name: &str) -> Option<&'a Value> {
+    match message.get_field_by_name(name)? {
+        Cow::Borrowed(value) => Some(value),
+        // A default that was made for the occasion: the field is unset.
+        Cow::Owned(_) => None,
+    }
+}
+
+/// A set message field.
+pub fn message<'a>(message: &'a DynamicMessage, name: &str) -> Option<&'a DynamicMessage> {
+    value(message, name)?.as_message()
+}
+
+/// The messages of a list field.
+pub fn messages<'a>(message: &'a DynamicMessage, name: &str) -> impl Iterator<Item = &'a DynamicMessage> {
+    value(message, name).and_then(Value::as_list).into_iter().flatten().filter_map(Value::as_message)
+}
+
+/// A set string field.
+pub fn string<'a>(message: &'a DynamicMessage, name: &str) -> Option<&'a str> {
+    value(message, name)?.as_str()
+}
+
+/// The value of a set string field, or the values of a list of strings.
+pub fn strings<'a>(message: &'a DynamicMessage, name: &str) -> Vec<&'a str> {
+    match value(message, name) {
+        Some(Value::String(text)) => vec![text],
+        Some(Value::List(items)) => items.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the message has a list field of that name.
+pub fn is_list(message: &DynamicMessage, name: &str) -> bool {
+    message.descriptor().get_field_by_name(name).is_some_and(|field| field.is_list())
+}
+
+/// The name of an enum field's value; that of its default if it is unset outside a oneof.
+pub fn enum_name(message: &DynamicMessage, name: &str) -> Option<String> {
+    let field = message.descriptor().get_field_by_name(name)?;
+    if field.containing_oneof().is_some() && !message.has_field(&field) {
+        return None;
+    }
+    let Kind::Enum(descriptor) = field.kind() else { return None };
+    let number = message.get_field(&field).as_enum_number()?;
+    Some(descriptor.get_value(number)?.name().to_owned())
+}
