@@ -14,7 +14,7 @@ use crate::snapshot::Store;
 use crate::source::{ArmError, Bell, Listing, ReadError, Signal, Sources, Watcher};
 
 /// At least this often, polling reads the files although they look the same from outside.
-const FULL_READ: Duration = Duration::from_secs(60);
+const FULL_READ: Duration = Duration::from_mins(1);
 
 /// How often to look at the files while they cannot be watched, if no interval is set.
 const FALLBACK_INTERVAL: Duration = Duration::from_secs(5);

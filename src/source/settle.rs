@@ -51,8 +51,8 @@ pub(crate) struct Settle {
     writers: BTreeSet<PathBuf>,
     at_once: bool,
     rearm: bool,
+    /// Whether anything but looking told of a change.
     heard: bool,
-    polled: bool,
 }
 
 impl Settle {
@@ -66,7 +66,6 @@ impl Settle {
             at_once: false,
             rearm: false,
             heard: false,
-            polled: false,
         }
     }
 
@@ -98,8 +97,7 @@ impl Settle {
                 self.writers.clear();
                 self.rearm = true;
             }
-            Signal::Touched => {}
-            Signal::Polled => self.polled = true,
+            Signal::Touched | Signal::Polled => {}
         }
     }
 
@@ -121,7 +119,7 @@ impl Settle {
             return Due::At(due);
         }
         // Found by looking alone: the watches are deaf to it, perhaps because something was mounted over them.
-        let rearm = self.rearm || (self.polled && !self.heard);
+        let rearm = self.rearm || !self.heard;
         *self = Self::new(self.quiet);
         Due::Now { rearm }
     }

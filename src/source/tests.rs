@@ -123,7 +123,7 @@ fn a_file_that_may_not_be_read_says_so() {
     let temp = tempfile::tempdir().unwrap();
     let file = temp.path().join("topology.yaml");
     fs::write(&file, "a").unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     match Sources::new([&file]).read() {
         Err(error) => {
             assert!(matches!(error, ReadError::Unreadable { cause: Obstacle::Permission, .. }), "{error}");

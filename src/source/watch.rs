@@ -9,7 +9,7 @@ use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use super::chain::Chain;
 use super::{Bell, Signal, Sources};
 
-/// How often watches are set anew in a row while the directories keep changing. The last ones tell of the next change.
+/// How often watches are set anew in a row while the directories keep changing.
 const ATTEMPTS: usize = 10;
 
 /// Why nothing is watched.
@@ -72,11 +72,13 @@ impl Watcher {
             }
             anew = false;
         }
+        // Not for ever: the files are due to be read. After that, again.
+        self.bell.ring(Signal::Lost);
         if self.armed.is_some() { Ok(()) } else { Err(ArmError::Moved) }
     }
 }
 
-/// The operating system's notifications.
+/// The operating system's watches.
 struct Native;
 
 impl Backend for Native {
@@ -84,7 +86,9 @@ impl Backend for Native {
         let heard = (Arc::clone(chain), Arc::clone(bell));
         let handler = move |event| {
             let (chain, bell) = &heard;
-            signals(chain, event).into_iter().for_each(|signal| bell.ring(signal));
+            for signal in signals(chain, event) {
+                bell.ring(signal);
+            }
         };
         let mut watcher =
             RecommendedWatcher::new(handler, notify::Config::default()).map_err(|error| explain(&error))?;
