@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of the programs it ran")]
 
 mod cli;
+mod delta;
 mod envoy;
 mod golden;
 mod grpc_client;
@@ -13,4 +14,5 @@ mod reload;
 mod sandbox;
 mod sandbox_files;
 mod soak;
+mod sotw;
 mod support;

@@ -109,11 +109,14 @@ impl Ledger {
         }
     }
 
-    /// Whether the client holds exactly what it was told, and has answered everything.
+    /// Whether everything was answered and nothing refused is left.
+    pub(super) fn is_certain(&self) -> bool {
+        self.in_flight.is_empty() && !self.entries.values().any(|entry| entry.unknown)
+    }
+
+    /// Whether the client holds something, and exactly what it was told.
     pub(super) fn in_sync(&self) -> bool {
-        self.in_flight.is_empty()
-            && self.entries.values().any(|entry| entry.told != Told::Absent)
-            && !self.entries.values().any(|entry| entry.unknown)
+        self.is_certain() && self.entries.values().any(|entry| entry.told != Told::Absent)
     }
 
     /// The nonce of the newest response, 0 before the first.

@@ -131,7 +131,7 @@ impl Track {
     /// The response of a nonce was accepted.
     pub(super) fn acked(&mut self, nonce: u64, version: Version) -> Answer {
         self.ledger.accept(nonce, self.subscription.names());
-        let recovered = self.in_doubt && self.ledger.unknowns().is_empty();
+        let recovered = self.in_doubt && self.ledger.is_certain();
         self.in_doubt &= !recovered;
         Answer::Ack { version, newest: nonce == self.ledger.last_nonce(), recovered }
     }

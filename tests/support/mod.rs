@@ -12,6 +12,7 @@ pub(crate) mod load;
 pub(crate) mod port;
 pub(crate) mod tools;
 pub(crate) mod upstream;
+pub(crate) mod xds_client;
 
 /// How long a condition may take to come true on a busy machine before the test fails.
 const DEADLINE: Duration = Duration::from_mins(1);

@@ -46,9 +46,9 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (kind.clone(), name).prop_map(|(kind, name)| Event::Remove { kind, name }),
         3 => (kind, 0..16_u8, any::<bool>()).prop_map(|(kind, names, wildcard)| Event::Want { kind, names, wildcard }),
         4 => (0..4_u8).prop_map(Event::Send),
-        5 => Just(Event::Accept),
-        2 => any::<u8>().prop_map(|applied| Event::Refuse { applied }),
-        1 => Just(Event::Reconnect),
+        4 => Just(Event::Accept),
+        4 => any::<u8>().prop_map(|applied| Event::Refuse { applied }),
+        2 => Just(Event::Reconnect),
     ]
 }
 
@@ -304,7 +304,7 @@ fn run(protocol: Protocol, events: &[Event]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_sotw_client_ends_with_the_snapshot(events in proptest::collection::vec(event(), 0..60)) {

@@ -288,6 +288,20 @@ fn r1_clusters_and_listeners_come_as_the_full_set() {
 }
 
 #[test]
+fn r1_what_a_full_set_left_out_makes_no_difference_any_more() {
+    let mut talk = clusters(&["a", "b"]);
+    talk.want(Kind::Cluster, &["a", "b"]).settle();
+    talk.publish(|world| {
+        world.remove(Kind::Cluster, "b");
+    });
+    assert_eq!(talk.settle(), ["CDS a"]);
+    talk.publish(|world| {
+        world.set(Kind::Cluster, "not subscribed", "1");
+    });
+    assert_eq!(talk.settle(), NOTHING);
+}
+
+#[test]
 fn r2_all_other_kinds_send_what_changed_and_never_nothing() {
     let mut talk = clusters(&["a", "b"]);
     talk.want(Kind::Endpoint, &["a", "b"]).settle();
