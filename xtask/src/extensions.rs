@@ -37,7 +37,8 @@ pub(crate) fn run(envoy: &Path, check: bool) -> anyhow::Result<Vec<String>> {
     if current == fresh {
         return Ok(Vec::new());
     }
-    let (old, new) = (rows_of(&serde_json::from_str(&current).unwrap_or_default()), rows_of(&serde_json::from_str(&fresh)?));
+    let (old, new) =
+        (rows_of(&serde_json::from_str(&current).unwrap_or_default()), rows_of(&serde_json::from_str(&fresh)?));
     let mut drift = vec!["assets/extensions.json differs from what this Envoy tells:".to_owned()];
     drift.extend(new.difference(&old).map(|row| format!("  + {row}")));
     drift.extend(old.difference(&new).map(|row| format!("  - {row}")));
