@@ -137,3 +137,108 @@ fn write_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
     encode_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Findings;
+    use crate::envoy::testing::tree;
+    use crate::envoy::{Node, Path, Value, json};
+
+    const CLUSTER: &str = r#"{name: c,
+        metadata: {filter_metadata: {z: {b: 1, a: 2, c: {y: 1, x: 2}}, m: {}, a: {}}, typed_filter_metadata: {
+            k2: {"@type": type.googleapis.com/google.protobuf.Struct, value: {p: 1, o: 2, n: {}}},
+            k1: {"@type": type.googleapis.com/envoy.config.core.v3.Metadata, filter_metadata: {two: {t: 1, u: 2}, one: {}, three: {}}}
+        }},
+        typed_extension_protocol_options: {
+            e: {"@type": type.googleapis.com/google.protobuf.Any, value: {
+                "@type": type.googleapis.com/envoy.config.core.v3.Metadata, filter_metadata: {b: {}, a: {}, d: {}, c: {}}}}
+        }}"#;
+
+    fn read(node: &Node) -> DynamicMessage {
+        let schema = Schema::embedded();
+        let mut findings = Findings::new();
+        let descriptor = schema.message(Kind::Cluster.message()).unwrap();
+        let message = json::read(&schema, &descriptor, node, &mut Path::new(), &mut findings);
+        assert!(findings.is_empty(), "{findings:?}");
+        message
+    }
+
+    fn reversed(node: &Node) -> Node {
+        let value = match &node.value {
+            Value::Map(entries) => {
+                let entries = entries.iter().rev();
+                Value::Map(
+                    entries
+                        .map(|entry| crate::envoy::Entry { value: reversed(&entry.value), ..entry.clone() })
+                        .collect(),
+                )
+            }
+            Value::List(items) => Value::List(items.iter().map(reversed).collect()),
+            other => other.clone(),
+        };
+        Node { span: node.span, value }
+    }
+
+    #[test]
+    fn equal_messages_have_equal_bytes() {
+        let schema = Schema::embedded();
+        let node = tree(CLUSTER);
+        let bytes = encode(&schema, &read(&node));
+        let plain: std::collections::BTreeSet<Vec<u8>> = (0..50).map(|_| read(&node).encode_to_vec()).collect();
+        assert!(plain.len() > 1, "without sorting, the order of maps shows");
+        for _ in 0..50 {
+            assert_eq!(encode(&schema, &read(&node)), bytes);
+            assert_eq!(encode(&schema, &read(&reversed(&node))), bytes);
+        }
+        let decoded = decode(&schema, Kind::Cluster, &bytes).unwrap();
+        assert_eq!(encode(&schema, &decoded), bytes);
+        assert_eq!(
+            json::write(&schema, &decoded, json::Redact::No),
+            json::write(&schema, &read(&node), json::Redact::No)
+        );
+    }
+
+    #[test]
+    fn an_any_in_another_order_is_brought_into_the_same() {
+        let schema = Schema::embedded();
+        let metadata = |keys: [&str; 2]| {
+            let mut out = Vec::new();
+            for key in keys {
+                let mut entry = Vec::new();
+                write_bytes(1, key.as_bytes(), &mut entry);
+                write_bytes(2, b"", &mut entry);
+                write_bytes(1, &entry, &mut out);
+            }
+            out
+        };
+        let wrap = |payload: Vec<u8>| {
+            let mut any = DynamicMessage::new(schema.message(any::ANY).unwrap());
+            any::pack(&mut any, "type.googleapis.com/envoy.config.core.v3.Metadata", payload);
+            any
+        };
+        assert_eq!(encode(&schema, &wrap(metadata(["a", "b"]))), encode(&schema, &wrap(metadata(["b", "a"]))));
+    }
+
+    #[test]
+    fn unknown_fields_are_kept() {
+        let schema = Schema::embedded();
+        let mut bytes = encode(&schema, &read(&tree(CLUSTER)));
+        // Field 9999 as a varint, as a string and as a group.
+        for unknown in [
+            [0xf8, 0xf0, 0x04, 0x07].as_slice(),
+            &[0xfa, 0xf0, 0x04, 0x01, b'x'],
+            &[0xfb, 0xf0, 0x04, 0xfc, 0xf0, 0x04],
+        ] {
+            bytes.extend_from_slice(unknown);
+        }
+        let message = decode(&schema, Kind::Cluster, &bytes).unwrap();
+        assert_eq!(message.unknown_fields().count(), 3);
+        assert_eq!(encode(&schema, &message), bytes);
+    }
+
+    #[test]
+    fn bytes_of_something_else_are_an_error() {
+        assert!(decode(&Schema::embedded(), Kind::Cluster, b"\x0a\xff").is_err());
+    }
+}

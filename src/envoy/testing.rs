@@ -103,11 +103,10 @@ impl Parser {
                 Value::List(items)
             }
             _ => match self.word() {
-                (text, true) => Value::String(text),
                 (text, false) if text == "null" => Value::Null,
                 (text, false) if text == "true" || text == "false" => Value::Bool(text == "true"),
                 (text, false) if is_number(&text) => Value::Number(text),
-                (text, false) => Value::String(text),
+                (text, _) => Value::String(text),
             },
         };
         Node { span: self.span(start), value }

@@ -82,3 +82,36 @@ pub(super) fn map_key_text(key: &MapKey) -> String {
         MapKey::String(key) => key.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envoy::testing::compiled;
+
+    #[test]
+    fn every_message_is_visited_with_its_path() {
+        let text = r#"{name: h, default_filter_chain: {filters: [{name: f, typed_config: {
+            "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: s, cluster: c
+        }}, {name: g, typed_config: {}}]}, metadata: {filter_metadata: {b: {x: {}}, a: {}}}}"#;
+        let (message, told) = compiled("envoy.config.listener.v3.Listener", text);
+        assert_eq!(told, Vec::<String>::new());
+        let mut seen = Vec::new();
+        visit(&Schema::embedded(), &message, &mut |path, message| {
+            seen.push(format!("{path}: {}", message.descriptor().name()));
+        });
+        assert_eq!(
+            seen,
+            [
+                ": Listener",
+                "metadata: Metadata",
+                "metadata.filter_metadata[\"a\"]: Struct",
+                "metadata.filter_metadata[\"b\"]: Struct",
+                "default_filter_chain: FilterChain",
+                "default_filter_chain.filters[0]: Filter",
+                "default_filter_chain.filters[0].typed_config: TcpProxy",
+                "default_filter_chain.filters[1]: Filter",
+                "default_filter_chain.filters[1].typed_config: Any",
+            ]
+        );
+    }
+}

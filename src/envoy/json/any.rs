@@ -1,6 +1,6 @@
 //! `google.protobuf.Any`: a mapping that names its message under `@type`.
 
-use prost_reflect::{DynamicMessage, ReflectMessage as _};
+use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage as _};
 
 use super::read::Reader;
 use crate::diagnostic::{Findings, did_you_mean};
@@ -110,10 +110,12 @@ fn similar_type(schema: &Schema, name: &str) -> Option<String> {
     let messages: Vec<_> = schema.pool().all_messages().filter(|message| !message.is_map_entry()).collect();
     let short = name.rsplit('.').next().unwrap_or(name);
     let namesakes: Vec<&str> =
-        messages.iter().filter(|message| message.name() == short).map(|message| message.full_name()).take(3).collect();
+        messages.iter().filter(|message| message.name() == short).map(MessageDescriptor::full_name).collect();
     if !namesakes.is_empty() {
-        return Some(namesakes.join(" or "));
+        let closest = did_you_mean(name, namesakes.iter().copied());
+        return Some(closest.map_or_else(|| namesakes[..namesakes.len().min(3)].join(" or "), str::to_owned));
     }
-    let alike = messages.iter().filter(|message| did_you_mean(short, [message.name()]).is_some());
-    did_you_mean(name, alike.map(|message| message.full_name())).map(str::to_owned)
+    let is_alike = |message: &&MessageDescriptor| did_you_mean(short, [message.name()]).is_some();
+    let alike = messages.iter().filter(is_alike);
+    did_you_mean(name, alike.map(MessageDescriptor::full_name)).map(str::to_owned)
 }

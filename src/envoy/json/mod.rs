@@ -11,6 +11,9 @@ mod time;
 mod well_known;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use read::read;
 pub use write::{Redact, write};
 

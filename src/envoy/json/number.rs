@@ -52,8 +52,8 @@ fn exact(node: &Node) -> Result<i128, Wrong> {
     let wrong = || Wrong::new("type", format!("expected an integer, got {}", shown(node)));
     let (Value::Number(text) | Value::String(text)) = &node.value else { return Err(wrong()) };
     refuse_ambiguous(text)?;
-    if let Some(number) = based(text) {
-        return number.ok_or_else(wrong);
+    if let Some((text, radix)) = based(text) {
+        return digits(text, radix).ok_or_else(wrong);
     }
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty() {
@@ -84,7 +84,7 @@ pub(super) fn double(node: &Node) -> Result<f64, Wrong> {
     refuse_ambiguous(text)?;
     let number = match based(text) {
         #[expect(clippy::cast_precision_loss, reason = "as for a decimal of that size")]
-        Some(number) => number.map(|number| number as f64),
+        Some((text, radix)) => digits(text, radix).map(|number| number as f64),
         None => decimal(text),
     };
     let number = number.ok_or_else(wrong)?;
@@ -109,7 +109,7 @@ fn refuse_ambiguous(text: &str) -> Result<(), Wrong> {
         let help = format!("write `{}`", text.replace('_', ""));
         return Err(Wrong::new("number", format!("`{text}`: underscores are no part of a number")).help(help));
     }
-    let has_leading_zero = digits.starts_with('0') && digits.bytes().nth(1).is_some_and(|byte| byte.is_ascii_digit());
+    let has_leading_zero = digits.starts_with('0') && digits.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
     if has_leading_zero {
         let sign = &text[..text.len() - digits.len()];
         let plain = digits.trim_start_matches('0');
@@ -121,15 +121,19 @@ fn refuse_ambiguous(text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// `0x…` and `0o…`; the outer `None` means that the text is neither.
-fn based(text: &str) -> Option<Option<i128>> {
-    let (digits, radix) = match (text.strip_prefix("0x"), text.strip_prefix("0o")) {
-        (Some(digits), _) => (digits, 16),
-        (_, Some(digits)) => (digits, 8),
-        _ => return None,
-    };
-    let is_plain = digits.starts_with(|first: char| first.is_digit(radix));
-    Some(if is_plain { i128::from_str_radix(digits, radix).ok() } else { None })
+/// The digits and the radix of `0x…` and `0o…`.
+fn based(text: &str) -> Option<(&str, u32)> {
+    let hex = text.strip_prefix("0x").map(|digits| (digits, 16));
+    hex.or_else(|| text.strip_prefix("0o").map(|digits| (digits, 8)))
+}
+
+fn digits(digits: &str, radix: u32) -> Option<i128> {
+    // Rust also takes a sign here.
+    if digits.starts_with(|first: char| first.is_digit(radix)) {
+        i128::from_str_radix(digits, radix).ok()
+    } else {
+        None
+    }
 }
 
 /// A decimal number with an optional fraction and exponent.

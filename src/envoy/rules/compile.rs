@@ -310,12 +310,12 @@ fn text_rule(rule: &DynamicMessage, owner: &str, unsupported: &mut Vec<String>) 
         Some(1) if strict => Some(Pattern::HeaderName),
         Some(2) if strict => Some(Pattern::HeaderValue),
         Some(1 | 2) => Some(Pattern::OneLine),
-        _ => string(rule, "pattern").and_then(|written| match Pattern::regex(&written) {
-            Ok(pattern) => Some(pattern),
-            Err(_) => {
+        _ => string(rule, "pattern").and_then(|written| {
+            let pattern = Pattern::regex(&written).ok();
+            if pattern.is_none() {
                 unsupported.push(format!("{owner}: pattern {written}"));
-                None
             }
+            pattern
         }),
     };
     TextRule {
