@@ -64,11 +64,7 @@ fn join(walk: &mut Walk<'_>, manager: Node, hoisted: Vec<Entry>) -> Node {
 }
 
 /// Inline routes become a table of their own, which the connection manager refers to.
-pub(super) fn connection_manager(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    let mut object = match Object::open(node) {
-        Ok(object) => object,
-        Err(node) => return Some(node),
-    };
+pub(super) fn connection_manager(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     let span = object.span;
     inline_table(walk, &mut object);
     if !object.has("stat_prefix")
@@ -77,9 +73,9 @@ pub(super) fn connection_manager(walk: &mut Walk<'_>, message: &MessageDescripto
         let prefix = name.replace(['/', '.', '*'], "_");
         object.lead("stat_prefix", Node::string(span, prefix));
     }
-    let mut object = Object::open(walk.fields(message, object.close())).ok()?;
+    let mut object = walk.fields(message, object);
     router(&mut object);
-    Some(object.close())
+    object
 }
 
 fn inline_table(walk: &mut Walk<'_>, object: &mut Object) {

@@ -10,11 +10,7 @@ use super::walk::{Scope, Walk};
 const CHAIN_KEYS: [&str; 5] = [http::KEY, "routes", "virtual_hosts", "rds", "http_filters"];
 
 /// Keys of a chain directly in the listener are its only chain.
-pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    let mut object = match Object::open(node) {
-        Ok(object) => object,
-        Err(node) => return Some(node),
-    };
+pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     api_listener(walk, &mut object);
     let hoisted: Vec<Entry> = CHAIN_KEYS.iter().filter_map(|name| object.take(name)).collect();
     if let Some(first) = hoisted.first() {
@@ -31,7 +27,7 @@ pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, node: N
     if let Scope::Named { chains, .. } = &mut walk.scope {
         *chains = listed + usize::from(object.get("default_filter_chain").is_some());
     }
-    Some(walk.fields(message, object.close()))
+    walk.fields(message, object)
 }
 
 /// For gRPC clients: the fields of a connection manager. Envoy's own form has an `api_listener` inside.
@@ -52,11 +48,7 @@ fn api_listener(walk: &mut Walk<'_>, object: &mut Object) {
 }
 
 /// The keys about HTTP are the chain's last filter.
-pub(super) fn filter_chain(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    let mut object = match Object::open(node) {
-        Ok(object) => object,
-        Err(node) => return Some(node),
-    };
+pub(super) fn filter_chain(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     let listener = walk.scope.clone();
     walk.scope = scope(walk, &object, &listener);
     if let Some(filter) = http::filter(walk, &mut object) {
@@ -70,9 +62,9 @@ pub(super) fn filter_chain(walk: &mut Walk<'_>, message: &MessageDescriptor, nod
             }
         }
     }
-    let node = walk.fields(message, object.close());
+    let object = walk.fields(message, object);
     walk.scope = listener;
-    Some(node)
+    object
 }
 
 /// What derives names inside a chain: the listener, and the chain's name where there are several. Never its position.

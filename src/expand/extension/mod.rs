@@ -9,73 +9,54 @@ use super::object::{Object, is_verbatim, typed};
 use super::walk::Walk;
 use table::Category;
 
-pub(super) fn http_filter(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    extension(walk, message, node, Category::HttpFilter)
+pub(super) fn http_filter(walk: &mut Walk<'_>, message: &MessageDescriptor, object: Object) -> Object {
+    wrapper(walk, message, object, Category::HttpFilter)
 }
 
-pub(super) fn network_filter(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    extension(walk, message, node, Category::NetworkFilter)
+pub(super) fn network_filter(walk: &mut Walk<'_>, message: &MessageDescriptor, object: Object) -> Object {
+    wrapper(walk, message, object, Category::NetworkFilter)
 }
 
-pub(super) fn listener_filter(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    extension(walk, message, node, Category::ListenerFilter)
+pub(super) fn listener_filter(walk: &mut Walk<'_>, message: &MessageDescriptor, object: Object) -> Object {
+    wrapper(walk, message, object, Category::ListenerFilter)
 }
 
-pub(super) fn access_log(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    extension(walk, message, node, Category::AccessLog)
+pub(super) fn access_log(walk: &mut Walk<'_>, message: &MessageDescriptor, object: Object) -> Object {
+    wrapper(walk, message, object, Category::AccessLog)
 }
 
-pub(super) fn tracer(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    extension(walk, message, node, Category::Tracer)
+pub(super) fn tracer(walk: &mut Walk<'_>, message: &MessageDescriptor, object: Object) -> Object {
+    wrapper(walk, message, object, Category::Tracer)
 }
 
-fn extension(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node, category: Category) -> Option<Node> {
-    let span = node.span;
-    let node = match node.value {
-        Value::String(short) => {
-            Node { span, value: Value::Map(vec![Entry::new(short, span, Node::map::<&str>(span, []))]) }
-        }
-        value => Node { span, value },
-    };
-    let object = match Object::open(node) {
-        Ok(object) => object,
-        Err(node) => return Some(node),
-    };
+/// The message that wraps an extension of any kind: `{short: {…}}` beside its own fields.
+fn wrapper(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object, category: Category) -> Object {
     // Envoy's own form says what it is; a key that is unknown there is complained about when it is read strictly.
-    if ["typed_config", "config_discovery", "hidden_envoy_deprecated_config"]
-        .iter()
-        .any(|key| object.get(key).is_some())
-    {
-        return Some(walk.fields(message, object.close()));
-    }
-    let is_field =
-        |key: &str| message.get_field_by_name(key).is_some() || message.get_field_by_json_name(key).is_some();
-    let mut wrapper = Object::new(span);
-    let mut shorts = Vec::new();
-    let Value::Map(entries) = object.close().value else { return None };
-    for entry in entries {
-        if is_field(&entry.key) { wrapper.push(entry) } else { shorts.push(entry) }
-    }
-    let mut shorts = shorts.into_iter();
-    let Some(short) = shorts.next() else { return Some(walk.fields(message, wrapper.close())) };
+    let native = ["typed_config", "config_discovery"].iter().any(|key| object.get(key).is_some());
+    let is_field = |key: &str| message.get_field_by_name(key).or_else(|| message.get_field_by_json_name(key)).is_some();
+    let mut shorts = if native { Vec::new() } else { object.split(|entry| !is_field(&entry.key)) }.into_iter();
+    let Some(short) = shorts.next() else { return walk.fields(message, object) };
     for second in shorts {
         walk.exclusive(&second, &short.key, "each is an item of its own; start a new one with `- `");
     }
-    let Some(found) = table::find(category, &short.key) else {
+    let found = table::find(category, &short.key);
+    if found.is_none() {
         let message = format!("there is no {} called `{}`", category.noun(), short.key);
         let help = match did_you_mean(&short.key, table::short_names(category)) {
             Some(name) => format!("did you mean `{name}`?"),
             None => "write Envoy's own form: `{name: …, typed_config: {\"@type\": …}}`".to_owned(),
         };
         walk.report("unknown-extension", short.key_span, message, &help);
-        return None;
-    };
-    let config = config(walk, short, found.message)?;
-    if !wrapper.has("name") {
-        wrapper.lead("name", Node::string(config.span, found.name));
     }
-    wrapper.set("typed_config", config.span, config);
-    Some(walk.fields(message, wrapper.close()))
+    if !object.has("name") {
+        let name = found.map_or_else(|| short.key.clone(), |found| found.name.to_owned());
+        object.lead("name", Node::string(short.key_span, name));
+    }
+    let span = short.key_span;
+    if let Some(config) = found.and_then(|found| config(walk, short, found.message)) {
+        object.set("typed_config", span, config);
+    }
+    walk.fields(message, object)
 }
 
 /// The configuration of an extension, expanded and typed.
