@@ -2,9 +2,16 @@
 
 use super::*;
 
+/// Each YAML line after `version: 1` makes just this finding.
+fn expect(table: &[(&str, &str)]) {
+    for (yaml, expected) in table {
+        assert_eq!(findings(&format!("version: 1\n{yaml}\n")), [format!("t.yaml:{expected}")], "{yaml}");
+    }
+}
+
 #[test]
-fn every_mistake_has_a_place_and_words() {
-    let table = [
+fn a_value_that_cannot_be_read_is_pointed_at() {
+    expect(&[
         (
             "clusters: [{name: c, endpoints: [10.0.0.1]}]",
             "2:34: error[invalid-address]: `10.0.0.1` is not an address: it has no port",
@@ -81,6 +88,12 @@ fn every_mistake_has_a_place_and_words() {
             "route_configs: [{name: r, request_headers_to_add: {h: true}, routes: []}]",
             "2:55: error[wrong-type]: the value of the header `h` must be text, not a boolean",
         ),
+    ]);
+}
+
+#[test]
+fn keys_that_mean_the_same_are_exclusive() {
+    expect(&[
         (
             "route_configs: [{name: r, routes: [], virtual_hosts: []}]",
             "2:27: error[exclusive-keys]: `routes` cannot be given together with `virtual_hosts`",
@@ -133,10 +146,12 @@ fn every_mistake_has_a_place_and_words() {
             "listeners: [{name: l, rds: t, http_filters: [{cors: {}, lua: {}}]}]",
             "2:57: error[exclusive-keys]: `lua` cannot be given together with `cors`",
         ),
-        (
-            "listeners: [{name: l, rds: t, http_filters: [{cors: {}, lua: {}}]}]",
-            "2:57: error[exclusive-keys]: `lua` cannot be given together with `cors`",
-        ),
+    ]);
+}
+
+#[test]
+fn every_resource_says_what_it_is() {
+    expect(&[
         ("clusters: [{connect_timeout: 1s}]", "2:12: error[missing-name]: this Cluster has no `name`"),
         ("clusters: [{name: ''}]", "2:19: error[missing-name]: this Cluster has no `name`"),
         ("clusters: [{name: null}]", "2:12: error[missing-name]: this Cluster has no `name`"),
@@ -155,10 +170,7 @@ fn every_mistake_has_a_place_and_words() {
             "clusters: [{'@type': type.googleapis.com/envoy.config.listener.v3.Listener, name: x}]",
             "2:22: error[wrong-section]: a Listener cannot stand under `clusters`",
         ),
-    ];
-    for (yaml, expected) in table {
-        assert_eq!(findings(&format!("version: 1\n{yaml}\n")), [format!("t.yaml:{expected}")], "{yaml}");
-    }
+    ]);
 }
 
 #[test]
@@ -199,9 +211,7 @@ fn a_name_is_given_once_whoever_gives_it() {
             "5:19: error[duplicate-resource]: the Cluster `c` is given twice",
         ),
     ];
-    for (yaml, expected) in table {
-        assert_eq!(findings(&format!("version: 1\n{yaml}\n")), [format!("t.yaml:{expected}")], "{yaml}");
-    }
+    expect(&table);
     assert_eq!(findings("version: 1\nclusters: [{name: a}]\nlisteners: [{name: a}]\n"), [""; 0]);
 }
 

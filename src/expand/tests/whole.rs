@@ -244,7 +244,9 @@ fn every_node_points_into_the_text() {
         }
     }
     let lines = u32::try_from(FRIENDLY.lines().count()).unwrap();
-    natives(FRIENDLY).iter().for_each(|native| check(&native.node, lines));
+    for native in natives(FRIENDLY) {
+        check(&native.node, lines);
+    }
 }
 
 #[test]
@@ -325,17 +327,4 @@ fn no_kind_of_value_anywhere_is_a_panic() {
             expand(&schema, Topology { items, static_resources }, &mut Findings::new());
         }
     }
-}
-
-#[test]
-fn dump() {
-    let Ok(path) = std::env::var("DUMP") else { return };
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (made, findings) = outcome(&text);
-    for line in findings {
-        eprintln!("{line}");
-    }
-    let all: Vec<_> =
-        made.iter().map(|n| json!({"kind": n.kind.to_string(), "name": n.name, "node": json_of(&n.node)})).collect();
-    std::fs::write("/tmp/expand-dump.json", serde_json::to_string(&all).unwrap()).unwrap();
 }
