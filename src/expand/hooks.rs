@@ -1,7 +1,9 @@
 //! Which messages may be written in another way, and who rewrites them.
 
 use super::walk::{Hook, ListHook, Mapping, Short};
-use super::{address, cluster, config_source, endpoint, extension, header, http, listener, matcher, route, scalar};
+use super::{
+    address, cluster, config_source, endpoint, extension, header, http, listener, matcher, route, scalar, tcp,
+};
 
 /// A message without a hook.
 const NONE: Hook = Hook { short: Short::None, mapping: None };
@@ -29,7 +31,7 @@ impl Hook {
 }
 
 /// Each message that has a hook, sorted by its full name.
-const MESSAGES: [(&str, Hook); 37] = [
+const MESSAGES: [(&str, Hook); 38] = [
     ("envoy.config.accesslog.v3.AccessLog", short(Short::Key).and(extension::access_log)),
     ("envoy.config.cluster.v3.Cluster", mapping(cluster::cluster)),
     ("envoy.config.cluster.v3.Cluster.EdsClusterConfig", mapping(config_source::eds_cluster_config)),
@@ -67,6 +69,7 @@ const MESSAGES: [(&str, Hook); 37] = [
         "envoy.extensions.filters.network.http_connection_manager.v3.Rds",
         text("route_config_name").and(config_source::rds),
     ),
+    (tcp::MESSAGE, text("cluster").and(tcp::proxy)),
     ("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster", list("clusters")),
     ("envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig", text("name").and(config_source::sds_secret_config)),
     ("envoy.type.matcher.v3.RegexMatcher", text("regex")),

@@ -22,6 +22,7 @@ mod matcher;
 mod object;
 mod route;
 mod scalar;
+mod tcp;
 mod walk;
 
 #[cfg(test)]

@@ -259,6 +259,18 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Names the statistics of a filter after where it is, unless they have a name.
+    pub(super) fn stat_prefix(&mut self, filter: &mut Object) {
+        let span = filter.span;
+        if !filter.has("stat_prefix")
+            && let Some(name) = self.derived_name(span, "`stat_prefix`")
+        {
+            // These would split the names of statistics.
+            let prefix = name.replace(['/', '.', '*'], "_");
+            filter.lead("stat_prefix", Node::string(span, prefix));
+        }
+    }
+
     /// Two keys that mean the same thing.
     pub(super) fn exclusive(&mut self, entry: &Entry, other: &str, help: &str) {
         let message = format!("`{}` cannot be given together with `{other}`", entry.key);

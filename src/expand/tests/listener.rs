@@ -155,11 +155,39 @@ listeners:
     assert_eq!(credentials(1)["hmac_secret"], json!({ "name": "boot" }));
 }
 
+#[test]
+fn a_tcp_proxy_is_the_last_filter() {
+    let config = |fields: &str| {
+        let made = resource(&format!("version: 1\nlisteners: [{{name: l.x, {fields}}}]\n"));
+        let filters = made["filter_chains"][0]["filters"].as_array().unwrap().clone();
+        let filter = filters.last().unwrap();
+        assert_eq!(filter["name"], json!("envoy.filters.network.tcp_proxy"));
+        let url = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
+        let mut config = filter["typed_config"].clone();
+        assert_eq!(config.as_object_mut().unwrap().remove("@type"), Some(json!(url)));
+        config
+    };
+    assert_eq!(config("tcp_proxy: c"), json!({ "stat_prefix": "l_x", "cluster": "c" }));
+    assert_eq!(
+        config("filter_chains: [{filters: [{rbac: {}}], tcp_proxy: c}]"),
+        json!({ "stat_prefix": "l_x", "cluster": "c" })
+    );
+    let weighted = json!({
+        "stat_prefix": "s",
+        "weighted_clusters": { "clusters": [{ "name": "a", "weight": 1 }] },
+        "idle_timeout": "3600s",
+    });
+    assert_eq!(
+        config("tcp_proxy: {stat_prefix: s, weighted_clusters: [{name: a, weight: 1}], idle_timeout: 1h}"),
+        weighted
+    );
+}
+
 /// A hoisted key must not hide a field of Envoy's; each new descriptor set is checked.
 #[test]
 fn hoisted_keys_are_no_fields() {
     let schema = Schema::embedded();
-    let chain = ["http_connection_manager", "routes", "virtual_hosts", "rds", "http_filters"];
+    let chain = ["http_connection_manager", "routes", "virtual_hosts", "rds", "http_filters", "tcp_proxy"];
     let endpoint = ["address", "hostname", "health_check_config", "additional_addresses"];
     let cluster = [
         "endpoints",

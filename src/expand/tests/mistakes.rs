@@ -123,6 +123,14 @@ fn keys_that_mean_the_same_are_exclusive() {
             "2:48: error[wrong-type]: `http_connection_manager` must be a mapping of its fields, not a list",
         ),
         (
+            "listeners: [{name: l, rds: t, tcp_proxy: c}]",
+            "2:31: error[exclusive-keys]: `tcp_proxy` cannot be given together with `rds`",
+        ),
+        (
+            "listeners: [{name: l, tcp_proxy: [c]}]",
+            "2:34: error[wrong-type]: `tcp_proxy` must be the name of a cluster or a mapping of its fields, not a list",
+        ),
+        (
             "clusters: [{name: c, endpoints: [], load_assignment: {}}]",
             "2:22: error[exclusive-keys]: `endpoints` cannot be given together with `load_assignment`",
         ),
@@ -213,6 +221,24 @@ fn a_name_is_given_once_whoever_gives_it() {
     ];
     expect(&table);
     assert_eq!(findings("version: 1\nclusters: [{name: a}]\nlisteners: [{name: a}]\n"), [""; 0]);
+}
+
+#[test]
+fn nesting_has_an_end() {
+    let span = Span { line: 1, column: 1, len: 1, ..Span::default() };
+    let mut rule = Node::map(span, [("any", Node::bool(span, true))]);
+    for _ in 0..400 {
+        rule = Node::map(span, [("not_rule", rule)]);
+    }
+    let policy = Node::map(span, [("permissions", Node::list(span, vec![rule]))]);
+    let rules = Node::map(span, [("policies", Node::map(span, [("p", policy)]))]);
+    let filter = Node::map(span, [("rbac", Node::map(span, [("rules", rules)]))]);
+    let node = Node::map(span, [("name", Node::string(span, "l")), ("http_filters", Node::list(span, vec![filter]))]);
+    let items = vec![Item { kind: Some(Kind::Listener), node, path: "listeners[0]".into() }];
+    let mut found = Findings::new();
+    expand(&Schema::embedded(), Topology { items, ..Topology::default() }, &mut found);
+    let codes: Vec<_> = found.as_slice().iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, ["too-deep"]);
 }
 
 #[test]
