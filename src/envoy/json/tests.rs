@@ -380,3 +380,76 @@ fn the_depth_budget_holds_everywhere() {
         assert!(depth <= MAX_DEPTH, "{depth}");
     }
 }
+
+mod any_tree {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::diagnostic::Span;
+    use crate::envoy::{Node, Value, compile};
+
+    const KEYS: [&str; 16] = [
+        "name",
+        "type",
+        "@type",
+        "value",
+        "type_url",
+        "connect_timeout",
+        "connectTimeout",
+        "metadata",
+        "filter_metadata",
+        "health_checks",
+        "load_assignment",
+        "endpoints",
+        "transport_socket",
+        "typed_config",
+        "lb_policy",
+        "priority",
+    ];
+    const WORDS: [&str; 8] = [
+        "",
+        "x",
+        "1s",
+        "STATIC",
+        "yes",
+        "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+        "type.googleapis.com/google.protobuf.Struct",
+        "type.googleapis.com/xds.type.v3.TypedStruct",
+    ];
+
+    fn trees() -> impl Strategy<Value = Node> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            "[-+.0-9xoe_]{1,6}".prop_map(Value::Number),
+            any::<i64>().prop_map(|number| Value::Number(number.to_string())),
+            prop::sample::select(&WORDS[..]).prop_map(|word| Value::String(word.into())),
+            "\\PC{0,8}".prop_map(Value::String),
+        ];
+        let leaf = leaf.prop_map(|value| Node { span: Span::default(), value });
+        leaf.prop_recursive(6, 64, 6, |inner| {
+            let entry = (prop::sample::select(&KEYS[..]), inner.clone());
+            prop_oneof![
+                4 => prop::collection::btree_map(entry.0, entry.1, 0..6).prop_map(|map| Node::map(Span::default(), map)),
+                1 => prop::collection::vec(inner, 0..4).prop_map(|items| Node::list(Span::default(), items)),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_and_what_is_written_reads_the_same(tree in trees()) {
+            let schema = Schema::embedded();
+            for name in [CLUSTER, "google.protobuf.Any"] {
+                let descriptor = schema.message(name).unwrap();
+                let message = compile(&schema, &descriptor, &tree, &mut Path::new(), &mut Findings::new());
+                write(&schema, &message, Redact::Yes);
+                let json = written(&message);
+                let mut findings = Findings::new();
+                let again = read(&schema, &descriptor, &crate::envoy::json::write::node(&json), &mut Path::new(), &mut findings);
+                prop_assert!(!findings.has_errors(), "{json:#} {findings:?}");
+                prop_assert_eq!(canonical::encode(&schema, &again), canonical::encode(&schema, &message), "{:#}", json);
+            }
+        }
+    }
+}
