@@ -1,1 +1,0 @@
-//! Proto3 JSON ⇄ messages, strict and with positions.
