@@ -5,14 +5,11 @@
 //! strictly does that, for verbatim and friendly text alike.
 
 use crate::diagnostic::{Finding, Findings, Span};
-use crate::envoy::{Entry, FieldDescriptor, Kind, MessageDescriptor, Node, Path, Schema, Value};
+use crate::envoy::{Entry, FieldDescriptor, Kind, MAX_DEPTH, MessageDescriptor, Node, Path, Schema, Value};
 use crate::topology::StaticResources;
 
 use super::object::{Object, is_verbatim};
 use super::{Made, Native, hooks};
-
-/// Deepest nesting of messages that is walked; YAML allows less without aliases.
-const MAX_DEPTH: usize = 128;
 
 /// What may be written where a message of one type is expected.
 #[derive(Clone, Copy)]

@@ -144,7 +144,7 @@ fn keys_that_mean_the_same_are_exclusive() {
         ),
         (
             "listeners: [{name: l, rds: t, http_filters: [corss]}]",
-            "2:46: error[unknown-extension]: there is no HTTP filter called `corss`",
+            "2:46: error[unknown-extension]: `corss` is not the short name of an HTTP filter",
         ),
         (
             "listeners: [{name: l, rds: t, http_filters: [{cors: 5}]}]",

@@ -34,6 +34,20 @@ fn natives(text: &str) -> Vec<Native> {
     natives
 }
 
+/// The errors that reading the resources strictly and checking their fields finds.
+fn compiled(text: &str) -> Vec<String> {
+    let schema = Schema::embedded();
+    let mut findings = Findings::new();
+    for Native { kind, node, path, .. } in natives(text) {
+        let message = schema.message(kind.message()).unwrap();
+        let mut start = crate::envoy::Path::new();
+        start.field(path);
+        crate::envoy::compile(&schema, &message, &node, &mut start, &mut findings);
+    }
+    let errors = findings.as_slice().iter().filter(|finding| finding.level == crate::diagnostic::Level::Error);
+    errors.map(|finding| format!("{} {}: {}", finding.code, finding.path, finding.message)).collect()
+}
+
 /// Their JSON, by kind and name.
 fn resources(text: &str) -> BTreeMap<String, Json> {
     let key = |native: &Native| format!("{} {}", native.kind, native.name);

@@ -211,6 +211,11 @@ load_assignments: [{cluster_name: elsewhere, endpoints: ["unix:///run/x.sock"]}]
 "#;
 
 #[test]
+fn what_is_expanded_is_what_envoy_takes() {
+    assert_eq!(compiled(FRIENDLY), [""; 0]);
+}
+
+#[test]
 fn expanding_what_was_expanded_changes_nothing() {
     for text in [NATIVE, FRIENDLY] {
         let first = natives(text);

@@ -1,32 +1,29 @@
 //! Extensions by their short names: `cors`, or `{cors: {…}}`, where Envoy wants `{name, typed_config}`.
 
-mod table;
-
-use crate::diagnostic::did_you_mean;
+use crate::envoy::extensions::Category;
 use crate::envoy::{Entry, MessageDescriptor, Node, Value};
 
 use super::object::{Object, is_verbatim, typed};
 use super::walk::Walk;
-use table::Category;
 
 pub(super) fn http_filter(walk: &mut Walk<'_>, message: &MessageDescriptor, object: Object) -> Object {
-    wrapper(walk, message, object, Category::HttpFilter)
+    wrapper(walk, message, object, Category::HTTP_FILTER)
 }
 
 pub(super) fn network_filter(walk: &mut Walk<'_>, message: &MessageDescriptor, object: Object) -> Object {
-    wrapper(walk, message, object, Category::NetworkFilter)
+    wrapper(walk, message, object, Category::NETWORK_FILTER)
 }
 
 pub(super) fn listener_filter(walk: &mut Walk<'_>, message: &MessageDescriptor, object: Object) -> Object {
-    wrapper(walk, message, object, Category::ListenerFilter)
+    wrapper(walk, message, object, Category::LISTENER_FILTER)
 }
 
 pub(super) fn access_log(walk: &mut Walk<'_>, message: &MessageDescriptor, object: Object) -> Object {
-    wrapper(walk, message, object, Category::AccessLog)
+    wrapper(walk, message, object, Category::ACCESS_LOGGER)
 }
 
 pub(super) fn tracer(walk: &mut Walk<'_>, message: &MessageDescriptor, object: Object) -> Object {
-    wrapper(walk, message, object, Category::Tracer)
+    wrapper(walk, message, object, Category::TRACER)
 }
 
 /// The message that wraps an extension of any kind: `{short: {…}}` beside its own fields.
@@ -39,21 +36,22 @@ fn wrapper(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object,
     for second in shorts {
         walk.exclusive(&second, &short.key, "each is an item of its own; start a new one with `- `");
     }
-    let found = table::find(category, &short.key);
+    let schema = walk.schema;
+    let found = schema.extensions().find(category, &short.key);
+    let found = found.and_then(|found| Some((found.name.as_str(), found.message.as_deref()?)));
     if found.is_none() {
-        let message = format!("there is no {} called `{}`", category.noun(), short.key);
-        let help = match did_you_mean(&short.key, table::short_names(category)) {
+        let message = format!("`{}` is not the short name of {category}", short.key);
+        let help = match schema.extensions().did_you_mean(category, &short.key) {
             Some(name) => format!("did you mean `{name}`?"),
             None => "write Envoy's own form: `{name: …, typed_config: {\"@type\": …}}`".to_owned(),
         };
         walk.report("unknown-extension", short.key_span, message, &help);
     }
     if !object.has("name") {
-        let name = found.map_or_else(|| short.key.clone(), |found| found.name.to_owned());
-        object.lead("name", Node::string(short.key_span, name));
+        object.lead("name", Node::string(short.key_span, found.map_or(short.key.as_str(), |(name, _)| name)));
     }
     let span = short.key_span;
-    if let Some(config) = found.and_then(|found| config(walk, short, found.message)) {
+    if let Some(config) = found.and_then(|(_, message)| config(walk, short, message)) {
         object.set("typed_config", span, config);
     }
     walk.fields(message, object)
