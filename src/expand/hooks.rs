@@ -40,7 +40,7 @@ const MESSAGES: [(&str, Hook); 38] = [
     ("envoy.config.core.v3.ConfigSource", mapping(config_source::config_source)),
     ("envoy.config.core.v3.ExtensionConfigSource", mapping(config_source::extension_config_source)),
     ("envoy.config.core.v3.GrpcService", text("envoy_grpc.cluster_name")),
-    ("envoy.config.core.v3.RuntimeFractionalPercent", short(Short::Number("default_value"))),
+    ("envoy.config.core.v3.RuntimeFractionalPercent", short(Short::Other(scalar::runtime_fractional_percent))),
     ("envoy.config.endpoint.v3.ClusterLoadAssignment", mapping(endpoint::load_assignment)),
     ("envoy.config.endpoint.v3.LbEndpoint", short(Short::Any("address")).and(endpoint::lb_endpoint)),
     ("envoy.config.listener.v3.Filter", short(Short::Key).and(extension::network_filter)),

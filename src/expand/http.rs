@@ -75,8 +75,9 @@ pub(super) fn connection_manager(walk: &mut Walk<'_>, message: &MessageDescripto
 fn inline_table(walk: &mut Walk<'_>, object: &mut Object) {
     let (routes, hosts) = (object.take("routes"), object.take("virtual_hosts"));
     let table = match (routes, hosts) {
-        (Some(routes), Some(_)) => {
-            return walk.exclusive(&routes, "virtual_hosts", "put the routes into one of the virtual hosts");
+        (Some(routes), Some(hosts)) => {
+            walk.exclusive(&routes, "virtual_hosts", "put the routes into one of the virtual hosts");
+            hosts
         }
         (Some(table), None) | (None, Some(table)) => table,
         (None, None) => return,

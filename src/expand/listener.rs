@@ -81,6 +81,6 @@ fn scope(walk: &Walk<'_>, chain: &Object, listener: &Scope) -> Scope {
     let is_default = walk.path.segments().last() == Some(&Segment::Field("default_filter_chain".to_owned()));
     match own.or(is_default.then_some("default")) {
         Some(own) => Scope::Named { name: format!("{name}/{own}"), chains: *chains },
-        None => Scope::Unnamed(chain.span),
+        None => Scope::Unnamed { listener: name.clone(), chain: chain.span },
     }
 }

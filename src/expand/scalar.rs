@@ -65,6 +65,14 @@ pub(super) fn fractional_percent(walk: &mut Walk<'_>, node: &Node) -> Option<Nod
     }
 }
 
+/// A number of percent as the default of a fraction that runtime can override.
+pub(super) fn runtime_fractional_percent(walk: &mut Walk<'_>, node: &Node) -> Option<Node> {
+    match &node.value {
+        Value::Number(number) => Some(Node::map(node.span, [("default_value", fraction(walk, node.span, number)?)])),
+        _ => Some(node.clone()),
+    }
+}
+
 /// A number of percent.
 pub(super) fn percent(walk: &mut Walk<'_>, node: &Node) -> Option<Node> {
     match &node.value {

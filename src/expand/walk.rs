@@ -27,8 +27,6 @@ pub(super) enum Short {
     None,
     /// A text is this field; `a.b` is a field of a field.
     Text(&'static str),
-    /// A number is this field.
-    Number(&'static str),
     /// A list is this field.
     List(&'static str),
     /// Whatever is no mapping is this field.
@@ -60,7 +58,12 @@ pub(super) enum Scope {
         chains: usize,
     },
     /// Inside one of several chains, which has no name of its own.
-    Unnamed(Span),
+    Unnamed {
+        /// The listener's name.
+        listener: String,
+        /// The chain.
+        chain: Span,
+    },
 }
 
 /// The state of the walk through one item.
@@ -132,10 +135,7 @@ impl<'a> Walk<'a> {
             (_, Value::Map(_)) => return Some(node),
             (Short::Other(rewrite), _) => return rewrite(self, &node),
             (Short::Key, Value::String(key)) => return Some(Node::map(span, [(key, Node::map::<&str>(span, []))])),
-            (Short::Text(path), Value::String(_))
-            | (Short::Number(path), Value::Number(_))
-            | (Short::List(path), Value::List(_))
-            | (Short::Any(path), _) => path,
+            (Short::Text(path), Value::String(_)) | (Short::List(path), Value::List(_)) | (Short::Any(path), _) => path,
             _ => return Some(node),
         };
         Some(path.rsplit('.').fold(node, |node, field| Node::map(span, [(field, node)])))
@@ -246,12 +246,15 @@ impl<'a> Walk<'a> {
                 self.scope = Scope::Named { name: name.clone(), chains };
                 Some(name)
             }
-            Scope::Unnamed(chain) => {
+            Scope::Unnamed { listener, chain } => {
                 let message = format!("{what} would be named after this filter chain, which has no name");
                 let finding = self.finding("unnamed-chain", chain, message);
                 let help = "one of several filter chains needs a `name`, or `server_names` in its `filter_chain_match`";
                 self.findings.push(finding.help(help).related(span, "the name is needed here"));
-                None
+                // Nothing is published with an error; with some name, no more errors follow from this one.
+                let name = format!("{listener}/{}:{}", chain.line, chain.column);
+                self.scope = Scope::Named { name: name.clone(), chains: 1 };
+                Some(name)
             }
         }
     }

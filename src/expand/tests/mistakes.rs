@@ -5,7 +5,9 @@ use super::*;
 /// Each YAML line after `version: 1` makes just this finding.
 fn expect(table: &[(&str, &str)]) {
     for (yaml, expected) in table {
-        assert_eq!(findings(&format!("version: 1\n{yaml}\n")), [format!("t.yaml:{expected}")], "{yaml}");
+        let text = format!("version: 1\n{yaml}\n");
+        assert_eq!(findings(&text), [format!("t.yaml:{expected}")], "{yaml}");
+        assert_eq!(compiled(&text), [""; 0], "{yaml} is complained about twice");
     }
 }
 
@@ -115,7 +117,7 @@ fn keys_that_mean_the_same_are_exclusive() {
             "2:49: error[exclusive-keys]: `routes` cannot be given together with `route_config`",
         ),
         (
-            "listeners: [{name: l, rds: t, http_connection_manager: {'@type': x}}]",
+            "listeners: [{name: l, rds: t, http_connection_manager: {'@type': type.googleapis.com/google.protobuf.Empty}}]",
             "2:23: error[exclusive-keys]: `rds` cannot be given together with `http_connection_manager`",
         ),
         (
@@ -190,6 +192,7 @@ fn several_chains_need_names_where_names_are_derived() {
     assert_eq!(findings(text), [format!("t.yaml:5:5: error[unnamed-chain]: {table}")]);
     let stated = "version: 1\nlisteners:\n- name: l\n  filter_chains:\n  - {rds: t}\n  - {name: a, rds: t}\n";
     assert_eq!(findings(stated), [format!("t.yaml:5:5: error[unnamed-chain]: {message}")]);
+    assert_eq!((compiled(text), compiled(stated)), (vec![], vec![]), "nothing else follows from it");
     let native = "version: 1\nlisteners: [{name: l, filter_chains: [{filters: []}, {filters: []}]}]\n";
     assert_eq!(findings(native), [""; 0]);
 }

@@ -38,7 +38,7 @@ fn natives(text: &str) -> Vec<Native> {
 fn compiled(text: &str) -> Vec<String> {
     let schema = Schema::embedded();
     let mut findings = Findings::new();
-    for Native { kind, node, path, .. } in natives(text) {
+    for Native { kind, node, path, .. } in outcome(text).0 {
         let message = schema.message(kind.message()).unwrap();
         let mut start = crate::envoy::Path::new();
         start.field(path);
