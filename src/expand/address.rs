@@ -3,29 +3,23 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::diagnostic::Span;
-use crate::envoy::{MessageDescriptor, Node, Value};
+use crate::envoy::Node;
 
 use super::object::find;
 use super::walk::Walk;
 
 /// `host:port`, `[::1]:port`, either with `tcp://` or `udp://`, or `unix:///path`.
-pub(super) fn address(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
+pub(super) fn address(walk: &mut Walk<'_>, node: &Node) -> Option<Node> {
     let help = "write `10.0.0.1:80`, `[2001:db8::1]:80`, `host.example:80`, `udp://0.0.0.0:53` or `unix:///run/x.sock`";
-    match &node.value {
-        Value::Map(_) => Some(walk.fields(message, node)),
-        Value::String(text) => match native(node.span, text) {
-            Ok(address) => Some(address),
-            Err(problem) => {
-                walk.report("invalid-address", node.span, format!("`{text}` is not an address: {problem}"), help);
-                None
-            }
+    let message = match node.as_str() {
+        Some(text) => match native(node.span, text) {
+            Ok(address) => return Some(address),
+            Err(problem) => format!("`{text}` is not an address: {problem}"),
         },
-        _ => {
-            let message = format!("an address is `host:port`, not {}", node.describe());
-            walk.report("invalid-address", node.span, message, help);
-            None
-        }
-    }
+        None => format!("an address is `host:port`, not {}", node.describe()),
+    };
+    walk.report("invalid-address", node.span, message, help);
+    None
 }
 
 fn native(span: Span, text: &str) -> Result<Node, &'static str> {
@@ -70,8 +64,8 @@ pub(super) fn needs_dns(address: &Node) -> bool {
 }
 
 /// `10.0.0.0/8`.
-pub(super) fn cidr_range(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    let Value::String(text) = &node.value else { return Some(walk.fields(message, node)) };
+pub(super) fn cidr_range(walk: &mut Walk<'_>, node: &Node) -> Option<Node> {
+    let Some(text) = node.as_str() else { return Some(node.clone()) };
     match range(text) {
         Ok((prefix, len)) => Some(Node::map(
             node.span,

@@ -42,11 +42,7 @@ impl Discovery {
     }
 }
 
-pub(super) fn cluster(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    let mut object = match Object::open(node) {
-        Ok(object) => object,
-        Err(node) => return Some(node),
-    };
+pub(super) fn cluster(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     let span = object.span;
     let name = object.get("name").cloned();
     protocol_options(walk, &mut object);
@@ -59,7 +55,7 @@ pub(super) fn cluster(walk: &mut Walk<'_>, message: &MessageDescriptor, node: No
         !native
     });
     let endpoints = endpoints.and_then(|endpoints| load_assignment(walk, endpoints));
-    let mut object = Object::open(walk.fields(message, object.close())).ok()?;
+    let mut object = walk.fields(message, object);
 
     let discovery = discovery(&mut object, endpoints.as_ref());
     object.default("connect_timeout", Node::string(span, "5s"));
@@ -80,7 +76,7 @@ pub(super) fn cluster(walk: &mut Walk<'_>, message: &MessageDescriptor, node: No
     if let (Some(name), Some(assignment)) = (name, object.get_mut("load_assignment")) {
         named(assignment, name);
     }
-    Some(object.close())
+    object
 }
 
 /// The endpoints as an expanded `ClusterLoadAssignment` without a name.
@@ -173,7 +169,9 @@ fn choice(span: Span, chosen: Option<Entry>, beside: Vec<Entry>) -> Node {
             options.set("explicit_http_config", span, http1);
         }
     }
-    beside.into_iter().for_each(|entry| options.push(entry));
+    for entry in beside {
+        options.push(entry);
+    }
     options.close()
 }
 

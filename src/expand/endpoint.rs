@@ -15,17 +15,13 @@ const LOCALITY: [&str; 5] =
 const HOISTED: [&str; 4] = ["address", "hostname", "health_check_config", "additional_addresses"];
 
 /// Endpoints that are in no locality are put into one together.
-pub(super) fn load_assignment(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    let mut object = match Object::open(node) {
-        Ok(object) => object,
-        Err(node) => return Some(node),
-    };
+pub(super) fn load_assignment(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     if let Some(endpoints) = object.get_mut("endpoints")
         && let Value::List(items) = &mut endpoints.value
     {
         *items = grouped(endpoints.span, std::mem::take(items));
     }
-    Some(walk.fields(message, object.close()))
+    walk.fields(message, object)
 }
 
 fn grouped(span: Span, items: Vec<Node>) -> Vec<Node> {
@@ -50,16 +46,8 @@ fn grouped(span: Span, items: Vec<Node>) -> Vec<Node> {
     localities
 }
 
-/// An address, or the fields of `Endpoint` beside those of `LbEndpoint`.
-pub(super) fn lb_endpoint(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    let mut object = match Object::open(node) {
-        Ok(object) => object,
-        Err(node) => {
-            let mut object = Object::new(node.span);
-            object.set("address", node.span, node);
-            object
-        }
-    };
+/// The fields of `Endpoint` may stand beside those of `LbEndpoint`.
+pub(super) fn lb_endpoint(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     let hoisted: Vec<Entry> = HOISTED.iter().filter_map(|name| object.take(name)).collect();
     if let Some(first) = hoisted.first() {
         if object.get("endpoint").is_some() {
@@ -70,7 +58,7 @@ pub(super) fn lb_endpoint(walk: &mut Walk<'_>, message: &MessageDescriptor, node
             object.lead("endpoint", Node { span, value: Value::Map(hoisted) });
         }
     }
-    Some(walk.fields(message, object.close()))
+    walk.fields(message, object)
 }
 
 /// What gRPC clients need of endpoints that are served over EDS: they skip a locality without a weight, and refuse one

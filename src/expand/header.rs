@@ -5,14 +5,13 @@ use crate::envoy::{Entry, Node, Value};
 use super::walk::Walk;
 
 /// `{name: value}` where a list of `HeaderValueOption` is expected.
-pub(super) fn values(walk: &mut Walk<'_>, node: Node) -> Option<Node> {
-    let Value::Map(entries) = node.value else { return Some(node) };
+pub(super) fn values(walk: &mut Walk<'_>, entries: Vec<Entry>) -> Vec<Node> {
     let option = |Entry { key, key_span, value }: Entry| {
         let text = text(walk, &key, value)?;
         let header = [("key", Node::string(key_span, key)), ("value", text)];
         Some(Node::map(key_span, [("header", Node::map(key_span, header))]))
     };
-    Some(Node::list(node.span, entries.into_iter().filter(set).filter_map(option).collect()))
+    entries.into_iter().filter(set).filter_map(option).collect()
 }
 
 /// Whether an entry says anything.

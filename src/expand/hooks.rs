@@ -1,59 +1,97 @@
 //! Which messages may be written in another way, and who rewrites them.
 
-use super::walk::{Hook, ListHook};
-use super::{address, cluster, config_source, endpoint, extension, header, http, listener, matcher, route, scalar};
+use super::walk::{Hook, ListHook, Mapping, Short};
+use super::{
+    address, cluster, config_source, endpoint, extension, header, http, listener, matcher, route, scalar, tcp,
+};
+
+/// A message without a hook.
+const NONE: Hook = Hook { short: Short::None, mapping: None };
+
+const fn short(short: Short) -> Hook {
+    Hook { short, mapping: None }
+}
+
+const fn text(field: &'static str) -> Hook {
+    short(Short::Text(field))
+}
+
+const fn list(field: &'static str) -> Hook {
+    short(Short::List(field))
+}
+
+const fn mapping(mapping: Mapping) -> Hook {
+    NONE.and(mapping)
+}
+
+impl Hook {
+    const fn and(self, mapping: Mapping) -> Self {
+        Self { mapping: Some(mapping), ..self }
+    }
+}
 
 /// Each message that has a hook, sorted by its full name.
-const MESSAGES: [(&str, Hook); 37] = [
-    ("envoy.config.accesslog.v3.AccessLog", extension::access_log),
-    ("envoy.config.cluster.v3.Cluster", cluster::cluster),
-    ("envoy.config.cluster.v3.Cluster.EdsClusterConfig", config_source::eds_cluster_config),
-    ("envoy.config.core.v3.Address", address::address),
-    ("envoy.config.core.v3.CidrRange", address::cidr_range),
-    ("envoy.config.core.v3.ConfigSource", config_source::config_source),
-    ("envoy.config.core.v3.ExtensionConfigSource", config_source::extension_config_source),
-    ("envoy.config.core.v3.GrpcService", config_source::grpc_service),
-    ("envoy.config.core.v3.RuntimeFractionalPercent", scalar::runtime_fractional_percent),
-    ("envoy.config.endpoint.v3.ClusterLoadAssignment", endpoint::load_assignment),
-    ("envoy.config.endpoint.v3.LbEndpoint", endpoint::lb_endpoint),
-    ("envoy.config.listener.v3.Filter", extension::network_filter),
-    ("envoy.config.listener.v3.FilterChain", listener::filter_chain),
-    ("envoy.config.listener.v3.Listener", listener::listener),
-    ("envoy.config.listener.v3.ListenerFilter", extension::listener_filter),
-    ("envoy.config.route.v3.RetryPolicy", route::retry_policy),
-    ("envoy.config.route.v3.Route", route::route),
-    ("envoy.config.route.v3.RouteAction", route::action),
-    ("envoy.config.route.v3.RouteAction.UpgradeConfig", route::upgrade),
-    ("envoy.config.route.v3.RouteConfiguration", route::table),
-    ("envoy.config.route.v3.RouteMatch", route::route_match),
-    ("envoy.config.route.v3.VirtualHost", route::virtual_host),
-    ("envoy.config.route.v3.WeightedCluster", route::weighted_clusters),
-    ("envoy.config.trace.v3.Tracing.Http", extension::tracer),
-    ("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", http::connection_manager),
-    ("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig", route::upgrade),
-    ("envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter", extension::http_filter),
-    ("envoy.extensions.filters.network.http_connection_manager.v3.Rds", config_source::rds),
-    ("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster", route::weighted_clusters),
-    ("envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig", config_source::sds_secret_config),
-    ("envoy.type.matcher.v3.RegexMatcher", matcher::regex),
-    ("envoy.type.matcher.v3.StringMatcher", matcher::string),
-    ("envoy.type.v3.FractionalPercent", scalar::fractional_percent),
-    ("envoy.type.v3.Percent", scalar::percent),
-    ("google.protobuf.Duration", scalar::duration),
-    ("xds.type.matcher.v3.RegexMatcher", matcher::regex),
-    ("xds.type.matcher.v3.StringMatcher", matcher::string),
+const MESSAGES: [(&str, Hook); 38] = [
+    ("envoy.config.accesslog.v3.AccessLog", short(Short::Key).and(extension::access_log)),
+    ("envoy.config.cluster.v3.Cluster", mapping(cluster::cluster)),
+    ("envoy.config.cluster.v3.Cluster.EdsClusterConfig", mapping(config_source::eds_cluster_config)),
+    ("envoy.config.core.v3.Address", short(Short::Other(address::address))),
+    ("envoy.config.core.v3.CidrRange", short(Short::Other(address::cidr_range))),
+    ("envoy.config.core.v3.ConfigSource", mapping(config_source::config_source)),
+    ("envoy.config.core.v3.ExtensionConfigSource", mapping(config_source::extension_config_source)),
+    ("envoy.config.core.v3.GrpcService", text("envoy_grpc.cluster_name")),
+    ("envoy.config.core.v3.RuntimeFractionalPercent", short(Short::Other(scalar::runtime_fractional_percent))),
+    ("envoy.config.endpoint.v3.ClusterLoadAssignment", mapping(endpoint::load_assignment)),
+    ("envoy.config.endpoint.v3.LbEndpoint", short(Short::Any("address")).and(endpoint::lb_endpoint)),
+    ("envoy.config.listener.v3.Filter", short(Short::Key).and(extension::network_filter)),
+    ("envoy.config.listener.v3.FilterChain", mapping(listener::filter_chain)),
+    ("envoy.config.listener.v3.Listener", mapping(listener::listener)),
+    ("envoy.config.listener.v3.ListenerFilter", short(Short::Key).and(extension::listener_filter)),
+    ("envoy.config.route.v3.RetryPolicy", mapping(route::retry_policy)),
+    ("envoy.config.route.v3.Route", mapping(route::route)),
+    ("envoy.config.route.v3.RouteAction", text("cluster")),
+    ("envoy.config.route.v3.RouteAction.UpgradeConfig", text("upgrade_type")),
+    ("envoy.config.route.v3.RouteConfiguration", mapping(route::table)),
+    ("envoy.config.route.v3.RouteMatch", text("prefix").and(route::route_match)),
+    ("envoy.config.route.v3.VirtualHost", mapping(route::virtual_host)),
+    ("envoy.config.route.v3.WeightedCluster", list("clusters")),
+    ("envoy.config.trace.v3.Tracing.Http", short(Short::Key).and(extension::tracer)),
+    (http::MESSAGE, mapping(http::connection_manager)),
+    (
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig",
+        text("upgrade_type"),
+    ),
+    (
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
+        short(Short::Key).and(extension::http_filter),
+    ),
+    (
+        "envoy.extensions.filters.network.http_connection_manager.v3.Rds",
+        text("route_config_name").and(config_source::rds),
+    ),
+    (tcp::MESSAGE, text("cluster").and(tcp::proxy)),
+    ("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster", list("clusters")),
+    ("envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig", text("name").and(config_source::sds_secret_config)),
+    ("envoy.type.matcher.v3.RegexMatcher", text("regex")),
+    ("envoy.type.matcher.v3.StringMatcher", text("exact")),
+    ("envoy.type.v3.FractionalPercent", short(Short::Other(scalar::fractional_percent))),
+    ("envoy.type.v3.Percent", short(Short::Other(scalar::percent))),
+    ("google.protobuf.Duration", short(Short::Other(scalar::duration))),
+    ("xds.type.matcher.v3.RegexMatcher", text("regex")),
+    ("xds.type.matcher.v3.StringMatcher", text("exact")),
 ];
 
 /// Each message whose list may be written as a mapping, sorted by its full name.
 const LISTS: [(&str, ListHook); 3] = [
     ("envoy.config.core.v3.HeaderValueOption", header::values),
-    ("envoy.config.route.v3.HeaderMatcher", matcher::headers),
-    ("envoy.config.route.v3.QueryParameterMatcher", matcher::query_parameters),
+    (matcher::HEADER, matcher::headers),
+    (matcher::QUERY_PARAMETER, matcher::query_parameters),
 ];
 
 /// The hook of a message.
-pub(super) fn of_message(name: &str) -> Option<Hook> {
-    MESSAGES.binary_search_by_key(&name, |(name, _)| name).ok().map(|position| MESSAGES[position].1)
+pub(super) fn of_message(name: &str) -> Hook {
+    let position = MESSAGES.binary_search_by_key(&name, |(name, _)| name);
+    position.map_or(NONE, |position| MESSAGES[position].1)
 }
 
 /// The hook of a list of messages.

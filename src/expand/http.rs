@@ -16,13 +16,13 @@ const FILTER: &str = "envoy.filters.network.http_connection_manager";
 const ROUTER: &str = "envoy.filters.http.router";
 const ROUTER_MESSAGE: &str = "envoy.extensions.filters.http.router.v3.Router";
 
-/// Keys of a chain that go into its connection manager.
-const HOISTED: [&str; 4] = ["routes", "virtual_hosts", "rds", "http_filters"];
+/// Keys of a chain that make it speak HTTP.
+pub(super) const KEYS: [&str; 5] = [KEY, "routes", "virtual_hosts", "rds", "http_filters"];
 
 /// The network filter that a chain's keys stand for, if it has any.
 pub(super) fn filter(walk: &mut Walk<'_>, chain: &mut Object) -> Option<Node> {
     let manager = chain.take(KEY);
-    let hoisted: Vec<Entry> = HOISTED.iter().filter_map(|name| chain.take(name)).collect();
+    let hoisted: Vec<Entry> = KEYS.iter().filter_map(|name| chain.take(name)).collect();
     let span = manager.iter().chain(&hoisted).map(|entry| entry.key_span).next()?;
     let node = match (manager, hoisted.first()) {
         (Some(Entry { value, .. }), None) => value,
@@ -64,29 +64,20 @@ fn join(walk: &mut Walk<'_>, manager: Node, hoisted: Vec<Entry>) -> Node {
 }
 
 /// Inline routes become a table of their own, which the connection manager refers to.
-pub(super) fn connection_manager(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    let mut object = match Object::open(node) {
-        Ok(object) => object,
-        Err(node) => return Some(node),
-    };
-    let span = object.span;
+pub(super) fn connection_manager(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     inline_table(walk, &mut object);
-    if !object.has("stat_prefix")
-        && let Some(name) = walk.derived_name(span, "`stat_prefix`")
-    {
-        let prefix = name.replace(['/', '.', '*'], "_");
-        object.lead("stat_prefix", Node::string(span, prefix));
-    }
-    let mut object = Object::open(walk.fields(message, object.close())).ok()?;
+    walk.stat_prefix(&mut object);
+    let mut object = walk.fields(message, object);
     router(&mut object);
-    Some(object.close())
+    object
 }
 
 fn inline_table(walk: &mut Walk<'_>, object: &mut Object) {
     let (routes, hosts) = (object.take("routes"), object.take("virtual_hosts"));
     let table = match (routes, hosts) {
-        (Some(routes), Some(_)) => {
-            return walk.exclusive(&routes, "virtual_hosts", "put the routes into one of the virtual hosts");
+        (Some(routes), Some(hosts)) => {
+            walk.exclusive(&routes, "virtual_hosts", "put the routes into one of the virtual hosts");
+            hosts
         }
         (Some(table), None) | (None, Some(table)) => table,
         (None, None) => return,

@@ -2,21 +2,14 @@
 
 use crate::envoy::{Entry, MessageDescriptor, Node, Segment, Value};
 
-use super::http;
 use super::object::{Object, find, is_verbatim, typed};
 use super::walk::{Scope, Walk};
-
-/// Keys that stand for the last filter of a chain.
-const CHAIN_KEYS: [&str; 5] = [http::KEY, "routes", "virtual_hosts", "rds", "http_filters"];
+use super::{http, tcp};
 
 /// Keys of a chain directly in the listener are its only chain.
-pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    let mut object = match Object::open(node) {
-        Ok(object) => object,
-        Err(node) => return Some(node),
-    };
+pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     api_listener(walk, &mut object);
-    let hoisted: Vec<Entry> = CHAIN_KEYS.iter().filter_map(|name| object.take(name)).collect();
+    let hoisted: Vec<Entry> = http::KEYS.iter().chain(&[tcp::KEY]).filter_map(|name| object.take(name)).collect();
     if let Some(first) = hoisted.first() {
         if object.get("filter_chains").is_some() {
             walk.exclusive(first, "filter_chains", "move it into one of the filter chains");
@@ -31,7 +24,7 @@ pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, node: N
     if let Scope::Named { chains, .. } = &mut walk.scope {
         *chains = listed + usize::from(object.get("default_filter_chain").is_some());
     }
-    Some(walk.fields(message, object.close()))
+    walk.fields(message, object)
 }
 
 /// For gRPC clients: the fields of a connection manager. Envoy's own form has an `api_listener` inside.
@@ -51,15 +44,16 @@ fn api_listener(walk: &mut Walk<'_>, object: &mut Object) {
     walk.path.pop();
 }
 
-/// The keys about HTTP are the chain's last filter.
-pub(super) fn filter_chain(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    let mut object = match Object::open(node) {
-        Ok(object) => object,
-        Err(node) => return Some(node),
-    };
+/// The keys about HTTP are the chain's last filter, or the one about TCP is.
+pub(super) fn filter_chain(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     let listener = walk.scope.clone();
     walk.scope = scope(walk, &object, &listener);
-    if let Some(filter) = http::filter(walk, &mut object) {
+    if let Some(http) = http::KEYS.iter().find_map(|name| object.entry(name)).cloned()
+        && let Some(tcp) = object.take(tcp::KEY)
+    {
+        walk.exclusive(&tcp, &http.key, "a filter chain speaks HTTP or passes bytes on; use a chain for each");
+    }
+    if let Some(filter) = http::filter(walk, &mut object).or_else(|| tcp::filter(walk, &mut object)) {
         match object.get_mut("filters") {
             Some(Node { value: Value::List(filters), .. }) => filters.push(filter),
             // What is no list is complained about when it is read strictly.
@@ -70,9 +64,9 @@ pub(super) fn filter_chain(walk: &mut Walk<'_>, message: &MessageDescriptor, nod
             }
         }
     }
-    let node = walk.fields(message, object.close());
+    let object = walk.fields(message, object);
     walk.scope = listener;
-    Some(node)
+    object
 }
 
 /// What derives names inside a chain: the listener, and the chain's name where there are several. Never its position.
@@ -87,6 +81,6 @@ fn scope(walk: &Walk<'_>, chain: &Object, listener: &Scope) -> Scope {
     let is_default = walk.path.segments().last() == Some(&Segment::Field("default_filter_chain".to_owned()));
     match own.or(is_default.then_some("default")) {
         Some(own) => Scope::Named { name: format!("{name}/{own}"), chains: *chains },
-        None => Scope::Unnamed(chain.span),
+        None => Scope::Unnamed { listener: name.clone(), chain: chain.span },
     }
 }

@@ -1,37 +1,21 @@
 //! Matchers: of text, headers and query parameters.
 
-use crate::envoy::{Entry, MessageDescriptor, Node, Value};
+use crate::envoy::{Entry, Node, Value};
 
 use super::header::set;
 use super::walk::Walk;
 
-/// A text is matched exactly.
-pub(super) fn string(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    wrapped(walk, message, node, "exact")
-}
-
-/// A text is the regular expression.
-pub(super) fn regex(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    wrapped(walk, message, node, "regex")
-}
-
-fn wrapped(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node, field: &str) -> Option<Node> {
-    let node = match &node.value {
-        Value::String(_) => Node::map(node.span, [(field, node)]),
-        _ => node,
-    };
-    Some(walk.fields(message, node))
-}
+pub(super) const HEADER: &str = "envoy.config.route.v3.HeaderMatcher";
+pub(super) const QUERY_PARAMETER: &str = "envoy.config.route.v3.QueryParameterMatcher";
 
 /// `{name: value}` where a list of `HeaderMatcher` is expected.
-pub(super) fn headers(walk: &mut Walk<'_>, node: Node) -> Option<Node> {
-    list(walk, node, &Style { noun: "header", message: "envoy.config.route.v3.HeaderMatcher", inverts: true })
+pub(super) fn headers(walk: &mut Walk<'_>, entries: Vec<Entry>) -> Vec<Node> {
+    list(walk, entries, &Style { noun: "header", message: HEADER, inverts: true })
 }
 
 /// `{name: value}` where a list of `QueryParameterMatcher` is expected.
-pub(super) fn query_parameters(walk: &mut Walk<'_>, node: Node) -> Option<Node> {
-    let message = "envoy.config.route.v3.QueryParameterMatcher";
-    list(walk, node, &Style { noun: "query parameter", message, inverts: false })
+pub(super) fn query_parameters(walk: &mut Walk<'_>, entries: Vec<Entry>) -> Vec<Node> {
+    list(walk, entries, &Style { noun: "query parameter", message: QUERY_PARAMETER, inverts: false })
 }
 
 /// What a mapping of matchers is about.
@@ -42,10 +26,8 @@ struct Style {
     inverts: bool,
 }
 
-fn list(walk: &mut Walk<'_>, node: Node, style: &Style) -> Option<Node> {
-    let Value::Map(entries) = node.value else { return Some(node) };
-    let matcher = |entry: Entry| matcher(walk, entry, style);
-    Some(Node::list(node.span, entries.into_iter().filter(set).filter_map(matcher).collect()))
+fn list(walk: &mut Walk<'_>, entries: Vec<Entry>, style: &Style) -> Vec<Node> {
+    entries.into_iter().filter(set).filter_map(|entry| matcher(walk, entry, style)).collect()
 }
 
 fn matcher(walk: &mut Walk<'_>, entry: Entry, style: &Style) -> Option<Node> {

@@ -2,8 +2,8 @@
 //!
 //! Enters: a [`Topology`]. Leaves: [`Native`]s, proto3 JSON of their kind's message, whose every node points at the text that
 //! caused it. Knows: the descriptors, and what may be written instead of what they say: keys hoisted out of nested messages,
-//! shorthands, defaults. One [`walk`] follows the descriptors; what is particular to a message stands in a hook, and
-//! [`hooks`] lists them all.
+//! shorthands, defaults. One `walk` follows the descriptors; what is particular to a message stands in a hook, and
+//! `hooks` lists them all.
 //!
 //! Invariants: whatever carries `"@type"` is left alone, at every level. Shorthands are told apart by the kind of YAML value
 //! alone, never by guessing from its text. An explicit `null` keeps a default away. A mistake is reported once, here or when
@@ -22,6 +22,7 @@ mod matcher;
 mod object;
 mod route;
 mod scalar;
+mod tcp;
 mod walk;
 
 #[cfg(test)]

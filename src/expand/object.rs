@@ -80,6 +80,18 @@ impl Object {
         self.entries.insert(0, Entry::new(name, value.span, value));
     }
 
+    /// Removes all entries of which something holds, and returns them.
+    pub(super) fn split(&mut self, holds: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let (taken, kept) = std::mem::take(&mut self.entries).into_iter().partition(holds);
+        self.entries = kept;
+        taken
+    }
+
+    /// The same with each entry changed or left out.
+    pub(super) fn filter_map(self, change: impl FnMut(Entry) -> Option<Entry>) -> Self {
+        Self { span: self.span, entries: self.entries.into_iter().filter_map(change).collect() }
+    }
+
     /// All entries.
     pub(super) fn entries(&self) -> &[Entry] {
         &self.entries

@@ -1,7 +1,7 @@
 //! Durations and percentages.
 
 use crate::diagnostic::Span;
-use crate::envoy::{MessageDescriptor, Node, Value};
+use crate::envoy::{Node, Value};
 
 use super::walk::Walk;
 
@@ -15,7 +15,7 @@ const NANOS: u64 = 1_000_000_000;
 const NANO_DIGITS: usize = 9;
 
 /// `250ms`, `5m` and `1h` beside protobuf's `0.25s`.
-pub(super) fn duration(walk: &mut Walk<'_>, _: &MessageDescriptor, node: Node) -> Option<Node> {
+pub(super) fn duration(walk: &mut Walk<'_>, node: &Node) -> Option<Node> {
     let help = "write a number and a unit: `250ms`, `0.5s`, `5m`, `1h`";
     match &node.value {
         Value::String(text) => {
@@ -31,7 +31,7 @@ pub(super) fn duration(walk: &mut Walk<'_>, _: &MessageDescriptor, node: Node) -
             None
         }
         // The form of google.protobuf.Duration itself is no JSON; reading strictly says so.
-        _ => Some(node),
+        _ => Some(node.clone()),
     }
 }
 
@@ -58,30 +58,29 @@ fn seconds(text: &str) -> Option<String> {
 }
 
 /// A number of percent as a fraction.
-pub(super) fn fractional_percent(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
+pub(super) fn fractional_percent(walk: &mut Walk<'_>, node: &Node) -> Option<Node> {
     match &node.value {
         Value::Number(number) => fraction(walk, node.span, number),
-        _ => Some(walk.fields(message, node)),
+        _ => Some(node.clone()),
     }
 }
 
 /// A number of percent as the default of a fraction that runtime can override.
-pub(super) fn runtime_fractional_percent(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
-    let node = match &node.value {
-        Value::Number(_) => Node::map(node.span, [("default_value", node)]),
-        _ => node,
-    };
-    Some(walk.fields(message, node))
+pub(super) fn runtime_fractional_percent(walk: &mut Walk<'_>, node: &Node) -> Option<Node> {
+    match &node.value {
+        Value::Number(number) => Some(Node::map(node.span, [("default_value", fraction(walk, node.span, number)?)])),
+        _ => Some(node.clone()),
+    }
 }
 
 /// A number of percent.
-pub(super) fn percent(walk: &mut Walk<'_>, message: &MessageDescriptor, node: Node) -> Option<Node> {
+pub(super) fn percent(walk: &mut Walk<'_>, node: &Node) -> Option<Node> {
     match &node.value {
         Value::Number(number) => {
             fraction(walk, node.span, number)?;
-            Some(Node::map(node.span, [("value", node)]))
+            Some(Node::map(node.span, [("value", node.clone())]))
         }
-        _ => Some(walk.fields(message, node)),
+        _ => Some(node.clone()),
     }
 }
 

@@ -5,21 +5,44 @@
 //! strictly does that, for verbatim and friendly text alike.
 
 use crate::diagnostic::{Finding, Findings, Span};
-use crate::envoy::{Entry, FieldDescriptor, Kind, MessageDescriptor, Node, Path, Schema, Value};
+use crate::envoy::{Entry, FieldDescriptor, Kind, MAX_DEPTH, MessageDescriptor, Node, Path, Schema, Value};
 use crate::topology::StaticResources;
 
-use super::object::is_verbatim;
+use super::object::{Object, is_verbatim};
 use super::{Made, Native, hooks};
 
-/// Deepest nesting of messages that is walked; YAML allows less without aliases.
-const MAX_DEPTH: usize = 128;
+/// What may be written where a message of one type is expected.
+#[derive(Clone, Copy)]
+pub(super) struct Hook {
+    /// What stands for the message beside a mapping of its fields.
+    pub(super) short: Short,
+    /// Rewrites a mapping, around the walk through its fields.
+    pub(super) mapping: Option<Mapping>,
+}
 
-/// Rewrites a node where a message of one type is expected. `None` if that failed: a finding has been made, and the node
-/// is left out so that it is not complained about twice.
-pub(super) type Hook = fn(&mut Walk<'_>, &MessageDescriptor, Node) -> Option<Node>;
+/// What stands for a message.
+#[derive(Clone, Copy)]
+pub(super) enum Short {
+    /// Nothing but a mapping.
+    None,
+    /// A text is this field; `a.b` is a field of a field.
+    Text(&'static str),
+    /// A list is this field.
+    List(&'static str),
+    /// Whatever is no mapping is this field.
+    Any(&'static str),
+    /// A text is the key of an empty mapping.
+    Key,
+    /// Whatever is no mapping is rewritten by this. It returns `None` if it made a finding: the value is then left out, so
+    /// that it is not complained about twice.
+    Other(fn(&mut Walk<'_>, &Node) -> Option<Node>),
+}
+
+/// Rewrites a mapping; most do something, call [`Walk::fields`], and do something more.
+pub(super) type Mapping = fn(&mut Walk<'_>, &MessageDescriptor, Object) -> Object;
 
 /// Rewrites a mapping where a list of messages of one type is expected.
-pub(super) type ListHook = fn(&mut Walk<'_>, Node) -> Option<Node>;
+pub(super) type ListHook = fn(&mut Walk<'_>, Vec<Entry>) -> Vec<Node>;
 
 /// Where derived names come from.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +58,12 @@ pub(super) enum Scope {
         chains: usize,
     },
     /// Inside one of several chains, which has no name of its own.
-    Unnamed(Span),
+    Unnamed {
+        /// The listener's name.
+        listener: String,
+        /// The chain.
+        chain: Span,
+    },
 }
 
 /// The state of the walk through one item.
@@ -86,14 +114,31 @@ impl<'a> Walk<'a> {
             return None;
         }
         self.depth += 1;
-        let node = match hooks::of_message(name) {
-            Some(hook) => hook(self, message, node),
-            // These have a JSON form of their own, which has no fields.
-            None if name.starts_with("google.protobuf.") => Some(node),
-            None => Some(self.fields(message, node)),
-        };
+        let hook = hooks::of_message(name);
+        let node = self.mapping(hook.short, node).map(|node| match Object::open(node) {
+            Ok(object) => match hook.mapping {
+                Some(rewrite) => rewrite(self, message, object).close(),
+                // These have a JSON form of their own, which has no fields.
+                None if name.starts_with("google.protobuf.") => object.close(),
+                None => self.fields(message, object).close(),
+            },
+            Err(node) => node,
+        });
         self.depth -= 1;
         node
+    }
+
+    /// A mapping instead of what stands for it.
+    fn mapping(&mut self, short: Short, node: Node) -> Option<Node> {
+        let span = node.span;
+        let path = match (short, &node.value) {
+            (_, Value::Map(_)) => return Some(node),
+            (Short::Other(rewrite), _) => return rewrite(self, &node),
+            (Short::Key, Value::String(key)) => return Some(Node::map(span, [(key, Node::map::<&str>(span, []))])),
+            (Short::Text(path), Value::String(_)) | (Short::List(path), Value::List(_)) | (Short::Any(path), _) => path,
+            _ => return Some(node),
+        };
+        Some(path.rsplit('.').fold(node, |node, field| Node::map(span, [(field, node)])))
     }
 
     /// A value where a message of this full name is expected.
@@ -104,9 +149,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Every field of a mapping; anything else stays as it is.
-    pub(super) fn fields(&mut self, message: &MessageDescriptor, node: Node) -> Node {
-        let Value::Map(entries) = node.value else { return node };
+    /// Every field of a mapping.
+    pub(super) fn fields(&mut self, message: &MessageDescriptor, object: Object) -> Object {
         let entry = |entry: Entry| {
             let field = message.get_field_by_name(&entry.key).or_else(|| message.get_field_by_json_name(&entry.key));
             let Some(field) = field else { return Some(entry) };
@@ -115,7 +159,7 @@ impl<'a> Walk<'a> {
             self.path.pop();
             Some(Entry { value: value?, ..entry })
         };
-        Node { span: node.span, value: Value::Map(entries.into_iter().filter_map(entry).collect()) }
+        object.filter_map(entry)
     }
 
     fn field(&mut self, field: &FieldDescriptor, node: Node) -> Option<Node> {
@@ -133,33 +177,35 @@ impl<'a> Walk<'a> {
         if !field.is_list() {
             return self.single(field, node);
         }
-        let node = match (&node.value, field.kind().as_message()) {
-            (Value::Map(_), Some(message)) => match hooks::of_list(message.full_name()) {
-                Some(hook) => hook(self, node)?,
-                None => node,
-            },
-            _ => node,
+        let span = node.span;
+        let hook = field.kind().as_message().and_then(|message| hooks::of_list(message.full_name()));
+        let items = match (node.value, hook) {
+            (Value::List(items), _) => items,
+            (Value::Map(entries), Some(hook)) => hook(self, entries),
+            (value, _) => return Some(Node { span, value }),
         };
-        let Value::List(items) = node.value else { return Some(node) };
         let item = |(index, item): (usize, Node)| {
             self.path.index(index);
             let item = self.single(field, item);
             self.path.pop();
             item
         };
-        Some(Node::list(node.span, items.into_iter().enumerate().filter_map(item).collect()))
+        Some(Node::list(span, items.into_iter().enumerate().filter_map(item).collect()))
     }
 
     /// The values of a proto map.
     fn values(&mut self, field: &FieldDescriptor, node: Node) -> Node {
-        let Value::Map(entries) = node.value else { return node };
+        let object = match Object::open(node) {
+            Ok(object) => object,
+            Err(node) => return node,
+        };
         let entry = |entry: Entry| {
             self.path.key(&entry.key);
             let value = self.single(field, entry.value);
             self.path.pop();
             Some(Entry { value: value?, ..entry })
         };
-        Node { span: node.span, value: Value::Map(entries.into_iter().filter_map(entry).collect()) }
+        object.filter_map(entry).close()
     }
 
     /// One value of a field, be the field repeated or not.
@@ -200,13 +246,28 @@ impl<'a> Walk<'a> {
                 self.scope = Scope::Named { name: name.clone(), chains };
                 Some(name)
             }
-            Scope::Unnamed(chain) => {
+            Scope::Unnamed { listener, chain } => {
                 let message = format!("{what} would be named after this filter chain, which has no name");
                 let finding = self.finding("unnamed-chain", chain, message);
                 let help = "one of several filter chains needs a `name`, or `server_names` in its `filter_chain_match`";
                 self.findings.push(finding.help(help).related(span, "the name is needed here"));
-                None
+                // Nothing is published with an error; with some name, no more errors follow from this one.
+                let name = format!("{listener}/{}:{}", chain.line, chain.column);
+                self.scope = Scope::Named { name: name.clone(), chains: 1 };
+                Some(name)
             }
+        }
+    }
+
+    /// Names the statistics of a filter after where it is, unless they have a name.
+    pub(super) fn stat_prefix(&mut self, filter: &mut Object) {
+        let span = filter.span;
+        if !filter.has("stat_prefix")
+            && let Some(name) = self.derived_name(span, "`stat_prefix`")
+        {
+            // These would split the names of statistics.
+            let prefix = name.replace(['/', '.', '*'], "_");
+            filter.lead("stat_prefix", Node::string(span, prefix));
         }
     }
 

@@ -2,7 +2,8 @@
 
 use prost_reflect::{EnumDescriptor, EnumValueDescriptor};
 
-use super::read::{Reader, shown};
+use super::read::Reader;
+use super::scalar::shown;
 use crate::diagnostic::did_you_mean;
 use crate::envoy::{Node, Value};
 
@@ -27,7 +28,7 @@ impl Reader<'_> {
         if let Some(value) = descriptor.get_value_by_name(name) {
             return Some(value.number());
         }
-        let upper = name.to_ascii_uppercase().replace('-', "_");
+        let upper = name.to_ascii_uppercase();
         if let Some(value) = descriptor.get_value_by_name(&upper) {
             self.warning("enum-case", node.span, format!("`{name}` should be written `{}`", value.name()));
             return Some(value.number());

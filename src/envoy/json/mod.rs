@@ -7,6 +7,7 @@ mod any;
 mod enums;
 mod number;
 mod read;
+mod scalar;
 mod time;
 mod well_known;
 mod write;

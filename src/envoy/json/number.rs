@@ -3,7 +3,7 @@
 //! Decimal, `0x1f` and `0o17` are integers. `0755` and `1_000` mean different things to different YAML readers, and are
 //! refused instead of guessed at.
 
-use super::read::shown;
+use super::scalar::shown;
 use crate::envoy::{Node, Value};
 
 /// Why a value is not the number that is expected.

@@ -2,7 +2,8 @@
 
 use prost_reflect::{DynamicMessage, Kind, MapKey, ReflectMessage as _, Value as Proto};
 
-use super::read::{Reader, shown};
+use super::read::Reader;
+use super::scalar::shown;
 use super::time::{parse_duration, suggest_duration};
 use crate::envoy::{Node, Value};
 

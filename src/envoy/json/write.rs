@@ -233,7 +233,7 @@ fn camel(path: &str) -> String {
 }
 
 /// JSON without a place in any file.
-fn node(json: &Json) -> Node {
+pub(super) fn node(json: &Json) -> Node {
     let span = Span::default();
     let value = match json {
         Json::Null => Value::Null,

@@ -4,11 +4,12 @@ use prost_reflect::{DynamicMessage, Kind, MapKey, ReflectMessage as _, Value};
 
 use super::compile::{Deprecation, FieldRule, Presence};
 use super::constraint::{Constraint, ListRule, MapRule, ValueRule, as_double, as_integer, nanoseconds};
+use super::place::{Place, locate};
 use super::slots;
-use crate::diagnostic::{Finding, Findings, Span};
+use crate::diagnostic::{Finding, Findings};
 use crate::envoy::json::{Mistakes, read_typed_struct};
 use crate::envoy::visit::map_key_text;
-use crate::envoy::{MAX_DEPTH, Node, Path, Schema, Segment, any};
+use crate::envoy::{MAX_DEPTH, Node, Path, Schema, any};
 
 /// Checks a message and everything inside it, through `Any`.
 ///
@@ -336,52 +337,4 @@ impl std::fmt::Display for Seconds {
         let fraction = format!(".{nanos:09}");
         write!(f, "{sign}{seconds}{}s", fraction.trim_end_matches('0').trim_end_matches('.'))
     }
-}
-
-/// Where a path leads in a tree.
-struct Place<'a> {
-    /// The value, or the innermost one on the way to it.
-    span: Span,
-    /// The value's key, if the whole path is there.
-    key: Option<Span>,
-    /// The value, if the whole path is there.
-    node: Option<&'a Node>,
-}
-
-fn locate<'a>(root: &'a Node, segments: &[Segment]) -> Place<'a> {
-    let mut place = Place { span: root.span, key: None, node: Some(root) };
-    for segment in segments {
-        let Some(node) = place.node else { break };
-        let (key, next) = match segment {
-            Segment::Index(index) => (None, node.items().and_then(|items| items.get(*index))),
-            Segment::Key(key) => {
-                let entry = node.entry(key);
-                (entry.map(|entry| entry.key_span), entry.map(|entry| &entry.value))
-            }
-            Segment::Field(name) => {
-                let entries = node.entries().unwrap_or_default();
-                let entry = entries.iter().find(|entry| entry.key == *name || is_camel_of(&entry.key, name));
-                (entry.map(|entry| entry.key_span), entry.map(|entry| &entry.value))
-            }
-        };
-        place = Place { span: next.map_or(place.span, |next| next.span), key, node: next };
-    }
-    place
-}
-
-/// Whether a key is the JSON name of a field.
-fn is_camel_of(key: &str, field: &str) -> bool {
-    let mut upper = false;
-    let mut rest = key.chars();
-    for c in field.chars() {
-        if c == '_' {
-            upper = true;
-            continue;
-        }
-        let expected = if std::mem::take(&mut upper) { c.to_ascii_uppercase() } else { c };
-        if rest.next() != Some(expected) {
-            return false;
-        }
-    }
-    rest.next().is_none()
 }

@@ -122,7 +122,7 @@ fn field_rule(
     let presence = match field.containing_oneof() {
         Some(oneof) if !oneof.is_synthetic() => Presence::Oneof,
         Some(_) => Presence::Explicit,
-        None if matches!(field.kind(), Kind::Message(_)) => Presence::Explicit,
+        None if field.supports_presence() => Presence::Explicit,
         None => Presence::Implicit,
     };
     let element = match field.kind() {

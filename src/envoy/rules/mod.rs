@@ -9,6 +9,7 @@
 mod check;
 mod compile;
 mod constraint;
+mod place;
 mod slots;
 mod text;
 

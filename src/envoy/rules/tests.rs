@@ -105,6 +105,7 @@ fn each_kind_of_rule() {
              `non_forwarding_action` is required",
             ],
         ),
+        ("envoy.config.route.v3.WeightedCluster", "{}", vec!["invalid-value @{} clusters: must not be empty"]),
         ("envoy.config.core.v3.TransportSocket", "{}", vec!["invalid-value @{} name: must not be empty"]),
         ("envoy.config.route.v3.HeaderMatcher", "{name: a, present_match: false}", vec![]),
     ] {

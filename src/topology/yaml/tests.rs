@@ -197,7 +197,7 @@ fn aliases_may_share_but_not_amplify() {
     for level in 1..9 {
         let below = format!("*a{}", level - 1);
         laughs.push_str(
-            &["a", &level.to_string(), ": &a", &level.to_string(), " [", &vec![below.as_str(); 10].join(", "), "]\n"]
+            &["a", &level.to_string(), ": &a", &level.to_string(), " [", &[below.as_str(); 10].join(", "), "]\n"]
                 .concat(),
         );
     }
