@@ -1,7 +1,7 @@
 //! Proto3 JSON ⇄ messages, strict and with positions.
 //!
 //! Enters: a [`Node`](super::Node) tree, or a message. Leaves: a message with every reason why it is not quite what was
-//! written, or JSON as Envoy's `/config_dump` prints it. Invariant: what [`write`] makes, [`read`] takes.
+//! written, or JSON as Envoy's `/config_dump` prints it. Invariant: what [`write()`] makes, [`read()`] takes.
 
 mod any;
 mod enums;
