@@ -10,7 +10,7 @@ use crate::support::chancery::{Chancery, run, run_in};
 use crate::support::edit::{Edit, File};
 
 const GOOD: &str = "version: 1\nclusters:\n- {name: app, endpoints: [127.0.0.1:80]}\n";
-const BAD: &str = "version: 1\nclusters:\n- {name: app, endpiont: [127.0.0.1:80]}\n";
+const BAD: &str = "version: 1\nclusters:\n- {name: app, conect_timeout: 1s, endpoints: [127.0.0.1:80]}\n";
 
 #[tokio::test]
 async fn check_says_yes_no_or_cannot() {
@@ -24,7 +24,7 @@ async fn check_says_yes_no_or_cannot() {
     let bad = run_in(dir.path(), &["check", "bad.yaml"], "").await;
     assert_eq!(bad.code, 1, "{bad:?}");
     assert!(bad.stderr.starts_with("bad.yaml:3:15: error[unknown-field]: "), "{bad:?}");
-    assert!(bad.stderr.contains("endpoints"), "the remedy is missing: {bad:?}");
+    assert!(bad.stderr.contains("did you mean `connect_timeout`?"), "the remedy is missing: {bad:?}");
 
     let missing = run_in(dir.path(), &["check", "missing.yaml"], "").await;
     assert_eq!(missing.code, 2, "{missing:?}");

@@ -39,7 +39,7 @@ async fn walk_through_sotw() {
 async fn walk_through_with_the_sandboxes_bootstrap() {
     let mut xds = Port::reserve();
     let bootstrap = demo("envoy.yaml")
-        .replace("address: chancery", "address: localhost")
+        .replace("address: chancery", "address: 127.0.0.1")
         .replace("port_value: 18000", &format!("port_value: {}", xds.address().port()))
         .replace("address: 0.0.0.0", "address: 127.0.0.1")
         .replace("port_value: 19000", "port_value: 0");
