@@ -178,8 +178,11 @@ mod tests {
         Any { type_url: Kind::Cluster.type_url().to_owned(), value: resource.message().to_vec() }
     }
 
+    /// Resources, removed names and the identifier.
+    type Case = (Vec<Arc<Resource>>, Vec<Arc<str>>, &'static str);
+
     /// Empty, short, and long enough for lengths of two and three bytes.
-    fn cases() -> Vec<(Vec<Arc<Resource>>, Vec<Arc<str>>, &'static str)> {
+    fn cases() -> Vec<Case> {
         let long = "n".repeat(300);
         vec![
             (vec![], vec![], ""),

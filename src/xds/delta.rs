@@ -49,16 +49,12 @@ pub(super) fn hear(
 fn judge(track: &mut Track, request: &DeltaDiscoveryRequest) -> Answer {
     let nonce = request.response_nonce.parse().unwrap_or(0);
     let Some(response) = track.ledger.pending(nonce) else { return Answer::Nothing };
-    match &request.error_detail {
-        Some(error) => {
-            let response = response.clone();
-            track.nacked(response, error.code, error.message.clone())
-        }
-        None => {
-            let version = response.version;
-            track.acked(nonce, version)
-        }
+    if let Some(error) = &request.error_detail {
+        let response = response.clone();
+        return track.nacked(response, error.code, error.message.clone());
     }
+    let version = response.version;
+    track.acked(nonce, version)
 }
 
 /// Takes over what the client holds from an earlier stream. After a refusal its account is wrong (it lists what it removed
@@ -91,20 +87,14 @@ pub(super) fn payload(track: &Track, set: &Resources, changed: bool) -> Option<P
         // need not wait for its own timeout.
         chosen.insert(Arc::clone(name), track.subscription.get(set, name));
     }
-    if changed {
-        let gone = |name: &str| track.subscription.get(set, name).is_none();
-        let differs = track.subscription.select(set).any(|resource| !track.ledger.offered(resource))
-            || track.ledger.names().any(|(name, _)| track.ledger.told(name) != Some(Told::Absent) && gone(name));
-        if differs {
-            for resource in track.subscription.select(set) {
-                if !track.ledger.offered(resource) || track.ledger.unknown(&resource.name) {
-                    chosen.insert(Arc::clone(&resource.name), Some(resource));
-                }
-            }
-            for (name, _) in track.ledger.names().filter(|(name, held)| *held && gone(name)) {
-                chosen.insert(Arc::clone(name), None);
-            }
-        }
+    let differences = if changed { track.differences(set) } else { BTreeMap::new() };
+    if !differences.is_empty() {
+        chosen.extend(differences);
+        // What was refused comes again with the next content that differs, removals too.
+        chosen.extend(track.unknowns().into_iter().map(|name| {
+            let resource = track.subscription.get(set, &name);
+            (name, resource)
+        }));
     }
     if chosen.is_empty() && !track.answer {
         return None;

@@ -78,7 +78,7 @@ impl Ledger {
     }
 
     /// Whether the last word on a name was refused.
-    pub(super) fn unknown(&self, name: &str) -> bool {
+    pub(super) fn is_unknown(&self, name: &str) -> bool {
         self.entries.get(name).is_some_and(|entry| entry.unknown)
     }
 
@@ -87,9 +87,9 @@ impl Ledger {
         self.entries.iter().filter(|(_, entry)| entry.unknown).map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// Every name that was spoken of, with whether the client may hold it.
-    pub(super) fn names(&self) -> impl Iterator<Item = (&Arc<str>, bool)> {
-        self.entries.iter().map(|(name, entry)| (name, entry.told != Told::Absent || entry.unknown))
+    /// Every name that was spoken of.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.entries.keys()
     }
 
     /// Notes a response.
@@ -114,9 +114,9 @@ impl Ledger {
         self.in_flight.is_empty() && !self.entries.values().any(|entry| entry.unknown)
     }
 
-    /// Whether the client holds something, and exactly what it was told.
+    /// Whether the client has answered everything and holds something of it.
     pub(super) fn in_sync(&self) -> bool {
-        self.is_certain() && self.entries.values().any(|entry| entry.told != Told::Absent)
+        self.in_flight.is_empty() && self.entries.values().any(|entry| entry.told != Told::Absent)
     }
 
     /// The nonce of the newest response, 0 before the first.

@@ -52,6 +52,7 @@ fn judge(track: &mut Track, nonce: u64, request: &DiscoveryRequest) -> Answer {
     // An Envoy without a watch on the kind echoes the nonce with the version that it had before: it neither took nor
     // refused the response.
     track.ledger.refuse(nonce);
+    track.in_doubt = true;
     Answer::Nothing
 }
 
@@ -63,13 +64,9 @@ pub(super) fn payload(track: &Track, set: &Resources, changed: bool) -> Option<P
 
 /// Clusters and listeners: everything or nothing, since what a response leaves out is deleted.
 fn full(track: &Track, set: &Resources, changed: bool) -> Option<Vec<Arc<Resource>>> {
-    let desired: Vec<_> = track.subscription.select(set).cloned().collect();
     let owed = track.answer || !track.asked.is_empty();
-    let differs = || {
-        let held = track.ledger.names().count();
-        held != desired.len() || !desired.iter().all(|resource| track.ledger.offered(resource))
-    };
-    (owed || (changed && differs())).then_some(desired)
+    let due = owed || (changed && !track.differences(set).is_empty());
+    due.then(|| track.subscription.select(set).cloned().collect())
 }
 
 /// All other kinds: what was asked for and what changed; never an empty response, which older Envoys refuse.
@@ -77,9 +74,12 @@ fn partial(track: &Track, set: &Resources, changed: bool) -> Option<Vec<Arc<Reso
     let mut chosen: BTreeMap<&str, &Arc<Resource>> = BTreeMap::new();
     let owed = track.asked.iter().chain(&track.forced);
     chosen.extend(owed.filter_map(|name| track.subscription.get(set, name)).map(|found| (&*found.name, found)));
-    if changed && track.subscription.select(set).any(|resource| !track.ledger.offered(resource)) {
-        let due = |resource: &&Arc<Resource>| !track.ledger.offered(resource) || track.ledger.unknown(&resource.name);
-        chosen.extend(track.subscription.select(set).filter(due).map(|resource| (&*resource.name, resource)));
+    let differences = if changed { track.differences(set) } else { BTreeMap::new() };
+    let mut differing = differences.into_values().flatten().peekable();
+    if differing.peek().is_some() {
+        chosen.extend(differing.map(|resource| (&*resource.name, resource)));
+        let unknown = track.unknowns().into_iter().filter_map(|name| track.subscription.get(set, &name));
+        chosen.extend(unknown.map(|resource| (&*resource.name, resource)));
     }
     (!chosen.is_empty()).then(|| chosen.into_values().cloned().collect())
 }

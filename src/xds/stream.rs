@@ -307,7 +307,9 @@ impl Session {
 
     fn note_settled(&mut self) {
         let Some(Identity { client, .. }) = &self.identity else { return };
+        let revision = self.snapshot.as_ref().map(|snapshot| snapshot.revision());
         for (kind, version) in self.conversation.take_settled() {
+            client.update(|status| status.revision = revision);
             update_kind(client, kind, |status| {
                 status.state = KindState::Synced;
                 (status.sent, status.acked) = (Some(version.to_string()), Some(version.to_string()));

@@ -1,10 +1,11 @@
 //! One kind of resource on one stream: what is asked for, what was told, and what is owed.
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::ledger::{InFlight, Ledger};
+use super::ledger::{InFlight, Ledger, Told};
 use super::subscription::Subscription;
 use super::{Protocol, delta, sotw};
 use crate::envoy::Kind;
@@ -22,9 +23,9 @@ pub(super) struct Track {
     pub(super) forced: BTreeSet<Arc<str>>,
     /// The client waits for an answer, be it empty.
     pub(super) answer: bool,
-    /// The version of the set that the client was last brought up to.
-    pub(super) settled: Option<Version>,
-    /// A refusal has not been made good yet.
+    /// The set that the client was last brought up to: what is the same there and in a newer set needs no second look.
+    pub(super) settled: Option<Arc<Resources>>,
+    /// Something was not accepted, and was not made good yet.
     pub(super) in_doubt: bool,
     /// The client turned out to hold this version of the set already.
     pub(super) found_settled: Option<Version>,
@@ -86,12 +87,13 @@ impl Track {
 
     /// Whether the client was brought up to a version of the set.
     pub(super) fn is_settled(&self, version: Version) -> bool {
-        self.settled == Some(version) || self.subscription.is_empty()
+        self.settled.as_ref().is_some_and(|set| set.version() == version) || self.subscription.is_empty()
     }
 
     /// What to send now, if anything. What was owed is then paid, also where there is nothing to say.
-    pub(super) fn plan(&mut self, protocol: Protocol, set: &Resources, permit: Permit) -> Option<Payload> {
-        let changed = (permit.changes || self.answer) && self.settled != Some(set.version());
+    pub(super) fn plan(&mut self, protocol: Protocol, set: &Arc<Resources>, permit: Permit) -> Option<Payload> {
+        let current = self.settled.as_ref().is_some_and(|settled| settled.version() == set.version());
+        let changed = (permit.changes || self.answer) && !current;
         if !changed && !self.answer && self.asked.is_empty() && self.forced.is_empty() {
             return None;
         }
@@ -102,10 +104,10 @@ impl Track {
         };
         let complete = changed || (payload.is_some() && protocol == Protocol::Sotw && self.kind.is_full_state());
         if complete {
-            self.settled = Some(set.version());
-            if payload.is_none() && !self.subscription.is_empty() && self.ledger.in_sync() {
+            if payload.is_none() && !self.subscription.is_empty() && !self.in_doubt && self.ledger.in_sync() {
                 self.found_settled = Some(set.version());
             }
+            self.settled = Some(Arc::clone(set));
         }
         self.asked.clear();
         self.forced.clear();
@@ -113,9 +115,36 @@ impl Track {
         payload
     }
 
+    /// The subscribed names whose content in `set` is not what the client was last told; `None` is what is gone.
+    pub(super) fn differences<'a>(&self, set: &'a Resources) -> BTreeMap<Arc<str>, Option<&'a Arc<Resource>>> {
+        let candidates = match &self.settled {
+            Some(settled) => between(settled, set),
+            None => {
+                let gone = self.ledger.names().filter(|name| set.get(name).is_none());
+                let there = set.iter().map(|resource| (Arc::clone(&resource.name), Some(resource)));
+                there.chain(gone.map(|name| (Arc::clone(name), None))).collect()
+            }
+        };
+        let desired = candidates.into_iter().map(|(name, resource)| {
+            let resource = resource.filter(|resource| self.subscription.covers(resource));
+            (name, resource)
+        });
+        let differs = |(name, resource): &(Arc<str>, Option<&Arc<Resource>>)| match resource {
+            Some(resource) => !self.ledger.offered(resource),
+            None => matches!(self.ledger.told(name), Some(Told::Is(_) | Told::Other)),
+        };
+        desired.filter(differs).collect()
+    }
+
+    /// The subscribed names of which it is unknown what the client holds.
+    pub(super) fn unknowns(&self) -> BTreeSet<Arc<str>> {
+        if self.in_doubt { self.ledger.unknowns() } else { BTreeSet::new() }
+    }
+
     /// Notes a response; returns the resources in it that are news to the client.
     pub(super) fn sent(&mut self, protocol: Protocol, mut response: InFlight) -> Vec<Arc<Resource>> {
-        let is_news = |resource: &&Arc<Resource>| !self.ledger.offered(resource) || self.ledger.unknown(&resource.name);
+        let is_news =
+            |resource: &&Arc<Resource>| !self.ledger.offered(resource) || self.ledger.is_unknown(&resource.name);
         let news: Vec<_> = response.resources.iter().filter(is_news).cloned().collect();
         response.news.clone_from(&news);
         let full = protocol == Protocol::Sotw && self.kind.is_full_state();
@@ -147,5 +176,28 @@ impl Track {
     /// When the wait for the newest answer is over.
     pub(super) fn busy_until(&self, patience: std::time::Duration) -> Option<Instant> {
         self.ledger.busy_until(patience)
+    }
+}
+
+/// The names whose resources differ between two sets, with what they are in the new one. Most are the same `Arc` in both.
+fn between<'a>(old: &Resources, new: &'a Resources) -> Vec<(Arc<str>, Option<&'a Arc<Resource>>)> {
+    let (mut before, mut after) = (old.iter().peekable(), new.iter().peekable());
+    let mut found = Vec::new();
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (None, None) => return found,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(old), Some(new)) if Arc::ptr_eq(old, new) => Ordering::Equal,
+            (Some(old), Some(new)) => old.name.cmp(&new.name),
+        };
+        let old = if order.is_le() { before.next() } else { None };
+        let new = if order.is_ge() { after.next() } else { None };
+        match (old, new) {
+            (Some(old), None) => found.push((Arc::clone(&old.name), None)),
+            (Some(old), Some(new)) if old.version == new.version => {}
+            (_, Some(new)) => found.push((Arc::clone(&new.name), Some(new))),
+            (None, None) => {}
+        }
     }
 }

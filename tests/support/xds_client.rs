@@ -154,10 +154,12 @@ where
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the field takes it")]
 pub(crate) fn node() -> Option<Node> {
     Some(Node { id: "node-1".into(), cluster: "test".into(), ..Node::default() })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the field takes it")]
 pub(crate) fn refusal(message: &str) -> Option<rpc::Status> {
     Some(rpc::Status { code: 13, message: message.into(), details: vec![] })
 }

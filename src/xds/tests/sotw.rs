@@ -299,6 +299,10 @@ fn r1_what_a_full_set_left_out_makes_no_difference_any_more() {
         world.set(Kind::Cluster, "not subscribed", "1");
     });
     assert_eq!(talk.settle(), NOTHING);
+    talk.publish(|world| {
+        world.set(Kind::Cluster, "b", "1");
+    });
+    assert_eq!(talk.settle(), ["CDS a b"], "it comes back as it was");
 }
 
 #[test]
