@@ -322,7 +322,7 @@ impl Serialize for Located<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Finding { level, code, span, path, message, help, related } = self.finding;
         let place = |span: Span| Place {
-            file: self.report.files.name(span.file).map(|name| name.to_string()),
+            file: self.report.files.name(span.file).map(ToString::to_string),
             line: (span.column > 0).then_some(span.line),
             column: (span.column > 0).then_some(span.column),
         };

@@ -82,7 +82,7 @@ pub fn build(schema: &Schema, documents: &[Document], previous: Option<&Snapshot
 }
 
 fn encode(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
-    let Checked { native, message } = resource;
+    let (native, message) = (&resource.native, &resource.message);
     let span = native.node.span;
     let origin = Origin {
         file: files.name(span.file).map_or_else(|| Arc::from("<input>"), Arc::clone),

@@ -6,10 +6,13 @@
 
 mod cluster;
 mod references;
+mod weights;
 
 pub(crate) use references::eds_service;
 
-use crate::diagnostic::{Finding, Findings, Span};
+use std::collections::BTreeSet;
+
+use crate::diagnostic::{FileId, Finding, Findings, Level, Span};
 use crate::envoy::{self, DynamicMessage, Kind, Path, Schema};
 use crate::expand::Native;
 use crate::topology::StaticResources;
@@ -21,6 +24,8 @@ pub struct Checked {
     pub native: Native,
     /// The message that its JSON stands for; incomplete where there are errors.
     pub message: DynamicMessage,
+    /// Whether there are errors in the item that it was made from.
+    broken: bool,
 }
 
 impl Checked {
@@ -45,7 +50,7 @@ impl Checked {
     /// An error in the friendly form; only a warning where the author wrote Envoy's own message.
     fn error_unless_verbatim(&self, code: &'static str, inner: &Path, message: impl Into<String>) -> Finding {
         let finding = self.error(code, inner, message);
-        if self.native.verbatim { Finding { level: crate::diagnostic::Level::Warning, ..finding } } else { finding }
+        if self.native.verbatim { Finding { level: Level::Warning, ..finding } } else { finding }
     }
 }
 
@@ -56,12 +61,32 @@ pub fn check(
     static_resources: &StaticResources,
     findings: &mut Findings,
 ) -> Vec<Checked> {
-    let checked: Vec<_> = natives.into_iter().map(|native| read(schema, native, findings)).collect();
+    let mut checked: Vec<_> = natives.into_iter().map(|native| read(schema, native, findings)).collect();
+    mark_broken(&mut checked, findings);
     references::check(schema, &checked, static_resources, findings);
-    for resource in checked.iter().filter(|resource| resource.native.kind == Kind::Cluster) {
-        cluster::check(resource, findings);
+    for resource in &checked {
+        match resource.native.kind {
+            Kind::Cluster => cluster::check(resource, findings),
+            Kind::Route => weights::check(schema, resource, findings),
+            _ => {}
+        }
     }
     checked
+}
+
+/// Notes which resources have errors already: what is absent there may be what could not be read.
+fn mark_broken(checked: &mut [Checked], findings: &Findings) {
+    let errors = findings.as_slice().iter().filter(|finding| finding.level == Level::Error);
+    let broken: BTreeSet<(FileId, &str)> =
+        errors.filter_map(|error| Some((error.span?.file, item(&error.path)))).collect();
+    for resource in checked {
+        resource.broken = broken.contains(&(resource.native.node.span.file, item(&resource.native.path)));
+    }
+}
+
+/// The item that a path begins with: `clusters[0]` of `clusters[0].name`.
+fn item(path: &str) -> &str {
+    path.split_once(']').map_or(path, |(item, _)| &path[..=item.len()])
 }
 
 fn read(schema: &Schema, native: Native, findings: &mut Findings) -> Checked {
@@ -69,5 +94,5 @@ fn read(schema: &Schema, native: Native, findings: &mut Findings) -> Checked {
     let mut path = Path::new();
     path.field(&native.path);
     let message = envoy::compile(schema, &descriptor, &native.node, &mut path, findings);
-    Checked { native, message }
+    Checked { native, message, broken: false }
 }

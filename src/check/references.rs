@@ -141,7 +141,7 @@ impl Follow<'_> {
         let Some(service) = eds_service(message) else { return };
         let config = field::message(message, "eds_cluster_config");
         let ours = config.and_then(|config| field::message(config, "eds_config")).is_none_or(from_xds);
-        if !ours || self.known(Kind::Endpoint, service) {
+        if !ours || self.resource.broken || self.known(Kind::Endpoint, service) {
             return;
         }
         let message = format!("cluster `{}` has no endpoints", self.resource.native.name);

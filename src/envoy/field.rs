@@ -30,6 +30,12 @@ pub fn string<'a>(message: &'a DynamicMessage, name: &str) -> Option<&'a str> {
     value(message, name)?.as_str()
 }
 
+/// A set unsigned integer field.
+pub fn unsigned(message: &DynamicMessage, name: &str) -> Option<u64> {
+    let value = value(message, name)?;
+    value.as_u64().or_else(|| value.as_u32().map(u64::from))
+}
+
 /// The value of a set string field, or the values of a list of strings.
 pub fn strings<'a>(message: &'a DynamicMessage, name: &str) -> Vec<&'a str> {
     match value(message, name) {

@@ -12,6 +12,7 @@ mod catalog;
 mod compile;
 mod kind;
 mod node;
+mod place;
 mod schema;
 #[cfg(test)]
 mod testing;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::place;
 use crate::diagnostic::Span;
 
 /// A value and its place.
@@ -108,21 +109,9 @@ impl Node {
         self.value == Value::Null
     }
 
-    /// The place of the deepest part of `path` that was written. A proto field is found under its snake_case and its
-    /// camelCase name.
+    /// The place of the value that `path` leads to, or of the innermost value on the way to it.
     pub fn locate(&self, path: &Path) -> Span {
-        let mut node = self;
-        for segment in path.segments() {
-            let next = match (segment, &node.value) {
-                (Segment::Index(index), Value::List(items)) => items.get(*index),
-                (Segment::Key(key), Value::Map(_)) => node.get(key),
-                (Segment::Field(name), Value::Map(_)) => node.get(name).or_else(|| node.get(&camel_case(name))),
-                _ => None,
-            };
-            let Some(next) = next else { break };
-            node = next;
-        }
-        node.span
+        place::locate(self, path.segments()).span
     }
 
     /// What kind of value this is, for messages: "a string", "a mapping" …
@@ -136,22 +125,6 @@ impl Node {
             Value::Map(_) => "a mapping",
         }
     }
-}
-
-/// The JSON name of a proto field: `connect_timeout` is `connectTimeout`.
-fn camel_case(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    let mut upper = false;
-    for c in name.chars() {
-        if c == '_' {
-            upper = true;
-        } else if std::mem::take(&mut upper) {
-            out.extend(c.to_uppercase());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 /// One step of a field path.

@@ -88,6 +88,34 @@ const LISTS: [(&str, ListHook); 3] = [
     (matcher::QUERY_PARAMETER, matcher::query_parameters),
 ];
 
+/// Keys that a listener and its chains take on behalf of their last network filter.
+const CHAIN: &[&str] = &["http_connection_manager", "routes", "virtual_hosts", "rds", "http_filters", "tcp_proxy"];
+
+/// The keys that each message takes beside its fields, sorted by its full name.
+const HOISTED: [(&str, &[&str]); 6] = [
+    (
+        "envoy.config.cluster.v3.Cluster",
+        &[
+            "endpoints",
+            "http3_protocol_options",
+            "explicit_http_config",
+            "use_downstream_protocol_config",
+            "auto_config",
+        ],
+    ),
+    ("envoy.config.endpoint.v3.LbEndpoint", &["address", "hostname", "health_check_config", "additional_addresses"]),
+    ("envoy.config.listener.v3.FilterChain", CHAIN),
+    ("envoy.config.listener.v3.Listener", CHAIN),
+    ("envoy.config.route.v3.RouteConfiguration", &["routes"]),
+    (http::MESSAGE, &["routes", "virtual_hosts"]),
+];
+
+/// The keys that a message takes beside its fields.
+pub(super) fn hoisted(name: &str) -> &'static [&'static str] {
+    let position = HOISTED.binary_search_by_key(&name, |(name, _)| name);
+    position.map_or(&[], |position| HOISTED[position].1)
+}
+
 /// The hook of a message.
 pub(super) fn of_message(name: &str) -> Hook {
     let position = MESSAGES.binary_search_by_key(&name, |(name, _)| name);
@@ -109,8 +137,21 @@ mod tests {
         assert!(MESSAGES.is_sorted_by(|a, b| a.0 < b.0));
         assert!(LISTS.is_sorted_by(|a, b| a.0 < b.0));
         let schema = Schema::embedded();
+        assert!(HOISTED.is_sorted_by(|a, b| a.0 < b.0));
         for name in MESSAGES.iter().map(|(name, _)| name).chain(LISTS.iter().map(|(name, _)| name)) {
             assert!(schema.message(name).is_some(), "{name}");
+        }
+    }
+
+    /// A hoisted key must not hide a field of Envoy's; each new descriptor set is checked.
+    #[test]
+    fn hoisted_keys_are_no_fields() {
+        let schema = Schema::embedded();
+        for (name, keys) in HOISTED {
+            let message = schema.message(name).unwrap();
+            for key in keys {
+                assert!(message.get_field_by_name(key).is_none(), "{name} has {key}");
+            }
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The one walk over everything that is written in the friendly form.
 //!
 //! It follows the descriptors: every mapping is a message, so every message type can have a [`Hook`] that rewrites what may be
-//! written instead. What has no hook is only walked through. It never complains about unknown fields: reading the result
-//! strictly does that, for verbatim and friendly text alike.
+//! written instead. What has no hook is only walked through. Unknown fields are left for reading the result strictly, which
+//! complains about them in verbatim and friendly text alike.
 
-use crate::diagnostic::{Finding, Findings, Span};
+use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
 use crate::envoy::{Entry, FieldDescriptor, Kind, MAX_DEPTH, MessageDescriptor, Node, Path, Schema, Value};
 use crate::topology::StaticResources;
 
@@ -153,13 +153,26 @@ impl<'a> Walk<'a> {
     pub(super) fn fields(&mut self, message: &MessageDescriptor, object: Object) -> Object {
         let entry = |entry: Entry| {
             let field = message.get_field_by_name(&entry.key).or_else(|| message.get_field_by_json_name(&entry.key));
-            let Some(field) = field else { return Some(entry) };
+            let Some(field) = field else { return self.unknown(message, entry) };
             self.path.field(field.name());
             let value = self.field(&field, entry.value);
             self.path.pop();
             Some(Entry { value: value?, ..entry })
         };
         object.filter_map(entry)
+    }
+
+    /// A key that is no field. Reading the result strictly complains about it, unless it was meant to be a hoisted key,
+    /// of which only the hooks know.
+    fn unknown(&mut self, message: &MessageDescriptor, entry: Entry) -> Option<Entry> {
+        let hoisted = hooks::hoisted(message.full_name());
+        let fields: Vec<FieldDescriptor> = message.fields().collect();
+        let known = hoisted.iter().copied().chain(fields.iter().map(FieldDescriptor::name));
+        let meant = did_you_mean(&entry.key, known).filter(|meant| hoisted.contains(meant));
+        let Some(meant) = meant.filter(|meant| *meant != entry.key) else { return Some(entry) };
+        let text = format!("unknown field `{}` in {}", entry.key, message.full_name());
+        self.report("unknown-field", entry.key_span, text, &format!("did you mean `{meant}`?"));
+        None
     }
 
     fn field(&mut self, field: &FieldDescriptor, node: Node) -> Option<Node> {

@@ -74,7 +74,7 @@ pub struct ClientStatus {
     pub service: &'static str,
     /// When the stream was opened.
     pub connected: SystemTime,
-    /// The snapshot revision that was last sent from.
+    /// The snapshot revision of which the client has been sent everything that concerns it.
     pub revision: Option<u64>,
     /// By the service's short name: `CDS`, `EDS` …
     pub kinds: BTreeMap<&'static str, KindStatus>,

@@ -109,6 +109,11 @@ impl Conversation {
         }
     }
 
+    /// Whether everything that the group holds and the client asks for has been said.
+    pub(super) fn is_settled(&self, group: &Group) -> bool {
+        self.tracks.values().all(|track| track.is_settled(group.resources(track.kind).version()))
+    }
+
     /// When to look again although nothing happens: what waits for an answer does not wait for ever.
     pub(super) fn deadline(&self, group: &Group, now: Instant) -> Option<Instant> {
         let waiting = self.tracks.values().filter(|track| !track.is_settled(group.resources(track.kind).version()));

@@ -274,7 +274,10 @@ impl Session {
     fn next(&mut self) -> Option<Outgoing> {
         let response = self.conversation.next(self.group.as_deref()?, Instant::now());
         self.note_settled();
-        let response = response?;
+        let Some(response) = response else {
+            self.note_revision();
+            return None;
+        };
         let Response { kind, version, impatient, ref resources, ref removed, .. } = response;
         if impatient {
             warn!(
@@ -292,8 +295,6 @@ impl Session {
             "response sent"
         );
         if let Some(Identity { client, .. }) = &self.identity {
-            let revision = self.snapshot.as_ref().map(|snapshot| snapshot.revision());
-            client.update(|status| status.revision = revision);
             update_kind(client, kind, |status| {
                 status.state = KindState::Stale;
                 status.sent = Some(version.to_string());
@@ -307,13 +308,21 @@ impl Session {
 
     fn note_settled(&mut self) {
         let Some(Identity { client, .. }) = &self.identity else { return };
-        let revision = self.snapshot.as_ref().map(|snapshot| snapshot.revision());
         for (kind, version) in self.conversation.take_settled() {
-            client.update(|status| status.revision = revision);
             update_kind(client, kind, |status| {
                 status.state = KindState::Synced;
                 (status.sent, status.acked) = (Some(version.to_string()), Some(version.to_string()));
             });
+        }
+    }
+
+    /// Where nothing of a snapshot concerns the client, it is up to date without a response.
+    fn note_revision(&self) {
+        let (Some(snapshot), Some(group)) = (&self.snapshot, &self.group) else { return };
+        let Some(Identity { client, .. }) = &self.identity else { return };
+        if self.conversation.is_settled(group) {
+            let revision = Some(snapshot.revision());
+            client.update(|status| status.revision = revision);
         }
     }
 

@@ -4,10 +4,10 @@ use prost_reflect::{DynamicMessage, Kind, MapKey, ReflectMessage as _, Value};
 
 use super::compile::{Deprecation, FieldRule, Presence};
 use super::constraint::{Constraint, ListRule, MapRule, ValueRule, as_double, as_integer, nanoseconds};
-use super::place::{Place, locate};
 use super::slots;
 use crate::diagnostic::{Finding, Findings};
 use crate::envoy::json::{Mistakes, read_typed_struct};
+use crate::envoy::place::{Place, locate};
 use crate::envoy::visit::map_key_text;
 use crate::envoy::{MAX_DEPTH, Node, Path, Schema, any};
 

@@ -9,7 +9,6 @@
 mod check;
 mod compile;
 mod constraint;
-mod place;
 mod slots;
 mod text;
 

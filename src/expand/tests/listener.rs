@@ -182,33 +182,3 @@ fn a_tcp_proxy_is_the_last_filter() {
         weighted
     );
 }
-
-/// A hoisted key must not hide a field of Envoy's; each new descriptor set is checked.
-#[test]
-fn hoisted_keys_are_no_fields() {
-    let schema = Schema::embedded();
-    let chain = ["http_connection_manager", "routes", "virtual_hosts", "rds", "http_filters", "tcp_proxy"];
-    let endpoint = ["address", "hostname", "health_check_config", "additional_addresses"];
-    let cluster = [
-        "endpoints",
-        "http3_protocol_options",
-        "explicit_http_config",
-        "use_downstream_protocol_config",
-        "auto_config",
-    ];
-    let manager = ["routes", "virtual_hosts"];
-    let table: [(&str, &[&str]); 6] = [
-        ("envoy.config.listener.v3.Listener", &chain),
-        ("envoy.config.listener.v3.FilterChain", &chain),
-        ("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", &manager),
-        ("envoy.config.route.v3.RouteConfiguration", &["routes"]),
-        ("envoy.config.cluster.v3.Cluster", &cluster),
-        ("envoy.config.endpoint.v3.LbEndpoint", &endpoint),
-    ];
-    for (message, keys) in table {
-        let message = schema.message(message).unwrap();
-        for key in keys {
-            assert!(message.get_field_by_name(key).is_none(), "{} has {key}", message.full_name());
-        }
-    }
-}
