@@ -23,10 +23,7 @@ pub(super) fn hear(
     let change =
         track.subscription.amend(track.kind, &request.resource_names_subscribe, &request.resource_names_unsubscribe);
     if !change.dropped.is_empty() || change.wildcard_dropped {
-        let subscription = &track.subscription;
-        track.ledger.retain(|name| subscription.may_hold(name));
-        track.asked.retain(|name| subscription.may_hold(name));
-        track.forced.retain(|name| subscription.may_hold(name));
+        track.forget_dropped();
     }
     if track.subscription.wildcard() && !first {
         // Everything stays subscribed: the client must hear whether the name belongs to everything.
@@ -37,6 +34,7 @@ pub(super) fn hear(
         if was_wildcard {
             track.ledger.distrust();
         }
+        track.ledger.claim_in_flight();
         track.answer = true;
         track.settled = None;
     }

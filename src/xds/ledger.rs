@@ -46,7 +46,8 @@ pub(super) struct InFlight {
 pub(super) struct Ledger {
     entries: BTreeMap<Arc<str>, Entry>,
     in_flight: VecDeque<InFlight>,
-    last_nonce: u64,
+    /// The newest nonces of this kind, oldest first.
+    nonces: VecDeque<u64>,
 }
 
 impl Ledger {
@@ -64,6 +65,15 @@ impl Ledger {
     pub(super) fn distrust(&mut self) {
         for entry in self.entries.values_mut().filter(|entry| entry.told != Told::Absent) {
             entry.told = Told::Other;
+        }
+    }
+
+    /// Notes that the client will hold what is under way to it, also of names that it had dropped meanwhile.
+    pub(super) fn claim_in_flight(&mut self) {
+        let names: Vec<_> = self.in_flight.iter().flat_map(|response| &response.resources).collect();
+        for resource in names {
+            let unheard = Entry { told: Told::Other, nonce: 0, unknown: false };
+            self.entries.entry(Arc::clone(&resource.name)).or_insert(unheard);
         }
     }
 
@@ -102,10 +112,13 @@ impl Ledger {
         for name in &response.removed {
             self.entries.insert(Arc::clone(name), Entry { told: Told::Absent, nonce, unknown: false });
         }
-        self.last_nonce = nonce;
+        self.nonces.push_back(nonce);
         self.in_flight.push_back(response);
         if self.in_flight.len() > MAX_IN_FLIGHT {
             self.in_flight.pop_front();
+        }
+        if self.nonces.len() > MAX_IN_FLIGHT {
+            self.nonces.pop_front();
         }
     }
 
@@ -121,7 +134,12 @@ impl Ledger {
 
     /// The nonce of the newest response, 0 before the first.
     pub(super) fn last_nonce(&self) -> u64 {
-        self.last_nonce
+        self.nonces.back().copied().unwrap_or(0)
+    }
+
+    /// Whether a nonce was lately used for this kind.
+    pub(super) fn used(&self, nonce: u64) -> bool {
+        self.nonces.contains(&nonce)
     }
 
     /// The un-answered response of a nonce.

@@ -20,15 +20,17 @@ pub(super) fn hear(track: &mut Track, request: &DiscoveryRequest) -> Answer {
         // answer to the newer response. Before the first response nothing can be stale.
         let newest = track.ledger.last_nonce();
         if newest != 0 && nonce != newest {
+            if track.ledger.used(nonce) {
+                // A name that is dropped here and taken up again until then must be answered like a new one.
+                track.subscription.narrow(&request.resource_names);
+                track.forget_dropped();
+            }
             return answer;
         }
     }
     let change = track.subscription.replace(track.kind, &request.resource_names);
     if !change.dropped.is_empty() || change.wildcard_dropped {
-        let subscription = &track.subscription;
-        track.ledger.retain(|name| subscription.may_hold(name));
-        track.asked.retain(|name| subscription.may_hold(name));
-        track.forced.retain(|name| subscription.may_hold(name));
+        track.forget_dropped();
     }
     // "The server must resend any newly requested resources, even if it previously sent those resources."
     track.asked.extend(change.asked);

@@ -53,6 +53,14 @@ impl Subscription {
         change
     }
 
+    /// Takes what a stale list leaves out. What it adds comes again with the answer to the newer response.
+    pub(super) fn narrow(&mut self, requested: &[String]) {
+        self.explicit |= !requested.is_empty();
+        self.wildcard &= requested.iter().any(|name| name == WILDCARD) || !self.explicit;
+        let requested: BTreeSet<&str> = requested.iter().map(|name| &**name).collect();
+        self.names.retain(|name| requested.contains(&**name));
+    }
+
     /// Takes the additions and removals that an incremental request carries.
     pub(super) fn amend(&mut self, kind: Kind, subscribe: &[String], unsubscribe: &[String]) -> Change {
         let mut change = Change::default();

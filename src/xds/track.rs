@@ -85,6 +85,14 @@ impl Track {
         }
     }
 
+    /// Forgets all about the names that are no longer subscribed: the client does, too.
+    pub(super) fn forget_dropped(&mut self) {
+        let subscription = &self.subscription;
+        self.ledger.retain(|name| subscription.may_hold(name));
+        self.asked.retain(|name| subscription.may_hold(name));
+        self.forced.retain(|name| subscription.may_hold(name));
+    }
+
     /// Whether the client was brought up to a version of the set.
     pub(super) fn is_settled(&self, version: Version) -> bool {
         self.settled.as_ref().is_some_and(|set| set.version() == version) || self.subscription.is_empty()
@@ -117,13 +125,12 @@ impl Track {
 
     /// The subscribed names whose content in `set` is not what the client was last told; `None` is what is gone.
     pub(super) fn differences<'a>(&self, set: &'a Resources) -> BTreeMap<Arc<str>, Option<&'a Arc<Resource>>> {
-        let candidates = match &self.settled {
-            Some(settled) => between(settled, set),
-            None => {
-                let gone = self.ledger.names().filter(|name| set.get(name).is_none());
-                let there = set.iter().map(|resource| (Arc::clone(&resource.name), Some(resource)));
-                there.chain(gone.map(|name| (Arc::clone(name), None))).collect()
-            }
+        let candidates = if let Some(settled) = &self.settled {
+            between(settled, set)
+        } else {
+            let gone = self.ledger.names().filter(|name| set.get(name).is_none());
+            let there = set.iter().map(|resource| (Arc::clone(&resource.name), Some(resource)));
+            there.chain(gone.map(|name| (Arc::clone(name), None))).collect()
         };
         let desired = candidates.into_iter().map(|(name, resource)| {
             let resource = resource.filter(|resource| self.subscription.covers(resource));

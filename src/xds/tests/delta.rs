@@ -140,6 +140,18 @@ fn w11_a_name_dropped_from_under_a_wildcard_is_answered() {
 }
 
 #[test]
+fn w5_a_wildcard_covers_dropped_names_that_are_still_under_way() {
+    let mut talk = clusters(&["a"]);
+    talk.amend(Kind::Endpoint, &["a"], &[]);
+    assert_eq!(talk.drain(), ["EDS a"]);
+    talk.publish(|world| {
+        world.remove(Kind::Endpoint, "a");
+    });
+    talk.amend(Kind::Endpoint, &[], &["a"]).amend(Kind::Endpoint, &["*"], &[]);
+    assert_eq!(talk.drain(), ["EDS -a"], "the client reads the first response when it wants everything");
+}
+
+#[test]
 fn w12_what_is_not_subscribed_is_not_sent() {
     let mut talk = clusters(&["a", "b"]);
     talk.amend(Kind::Endpoint, &["a", "b"], &[]).settle();

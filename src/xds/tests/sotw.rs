@@ -38,6 +38,24 @@ fn s3_a_stale_request_is_not_answered_and_its_names_come_again() {
 }
 
 #[test]
+fn s3_s8_a_name_dropped_by_a_stale_request_and_taken_up_again_is_sent_again() {
+    let mut talk = clusters(&["a", "b"]);
+    talk.want(Kind::Endpoint, &["a", "b"]).settle();
+    let old = talk.nonce(Kind::Endpoint);
+    talk.publish(|world| {
+        world.set(Kind::Endpoint, "a", "2");
+    });
+    assert_eq!(talk.drain(), ["EDS a"]);
+    for names in [vec!["a".to_owned()], vec!["a".to_owned(), "b".to_owned()]] {
+        talk.names.insert(Kind::Endpoint, names);
+        assert!(matches!(talk.send_sotw(Kind::Endpoint, &old, "", None), Answer::Nothing));
+        assert_eq!(talk.drain(), NOTHING);
+    }
+    assert!(matches!(talk.ack(Kind::Endpoint), Answer::Ack { .. }));
+    assert_eq!(talk.drain(), ["EDS b"]);
+}
+
+#[test]
 fn s3_a_nonce_of_another_kind_is_stale() {
     let mut talk = clusters(&["a"]);
     talk.want(Kind::Cluster, &[]).want(Kind::Listener, &[]);
