@@ -1,5 +1,7 @@
 //! Logs of the server: to stderr, as text or JSON.
 
+use std::io::IsTerminal as _;
+
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -11,7 +13,7 @@ pub(super) struct Logging {
     log_format: LogFormat,
 
     /// What to log: a level, or directives such as `chancery::xds=debug`
-    #[arg(long, value_name = "FILTER", env = "CHANCERY_LOG", default_value = "info")]
+    #[arg(long, value_name = "FILTER", env = "CHANCERY_LOG", default_value = "warn,chancery=info")]
     log: String,
 }
 
@@ -26,7 +28,9 @@ impl Logging {
     pub(super) fn install(&self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_new(&self.log)
             .map_err(|error| anyhow::anyhow!("--log `{}` is not a filter: {error}", self.log))?;
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let colours = std::io::stderr().is_terminal();
+        let subscriber =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
         let installed = match self.log_format {
             LogFormat::Text => subscriber.try_init(),
             LogFormat::Json => subscriber.json().flatten_event(true).try_init(),

@@ -53,7 +53,7 @@ pub struct StaticResources {
 /// Every mistake becomes a finding, and what can be understood is returned nevertheless, so that later stages can find more.
 /// The files are added to `files`, so that findings can show them.
 pub fn parse(documents: &[Document], files: &mut Files, findings: &mut Findings) -> Topology {
-    let mut reader = Reader { topology: Topology::default(), findings, sections: 0 };
+    let mut reader = Reader { topology: Topology::default(), findings, first: None, sections: 0 };
     let mut total = 0_usize;
     let before = reader.findings.len();
     for document in documents {
@@ -64,21 +64,21 @@ pub fn parse(documents: &[Document], files: &mut Files, findings: &mut Findings)
             reader.findings.push(Finding::error("yaml-budget", start_of(file), "", message));
             return reader.topology;
         }
+        reader.first.get_or_insert(file);
         reader.file(file, &text);
     }
     // A mistake may be what hides the sections.
     if reader.sections == 0 && reader.findings.len() == before {
-        reader.findings.push(empty(None));
+        let finding = empty("no section says what there is to serve", reader.first.map(start_of));
+        reader.findings.push(finding);
     }
     reader.topology
 }
 
 /// "There is nothing here", which is an error, because a truncated file looks the same.
-fn empty(file: Option<FileId>) -> Finding {
-    let message = if file.is_some() { "this file is empty" } else { "no section says what there is to serve" };
-    let finding = Finding::error("empty-topology", Span::default(), "", message)
-        .help("to really remove everything write `version: 1` and `listeners: []`");
-    Finding { span: file.map(|file| Span { file, ..Span::default() }), ..finding }
+fn empty(message: &str, span: Option<Span>) -> Finding {
+    let help = "to really remove everything write `version: 1` and `listeners: []`";
+    Finding { span, ..Finding::error("empty-topology", Span::default(), "", message).help(help) }
 }
 
 /// The first character of a file.
@@ -90,6 +90,8 @@ fn start_of(file: FileId) -> Span {
 struct Reader<'a> {
     topology: Topology,
     findings: &'a mut Findings,
+    /// The first file that could be read.
+    first: Option<FileId>,
     /// How many sections there were, even empty ones.
     sections: usize,
 }
@@ -98,7 +100,7 @@ impl Reader<'_> {
     fn file(&mut self, file: FileId, text: &str) {
         let Some(documents) = yaml::parse(file, text, self.findings) else { return };
         if documents.is_empty() {
-            self.findings.push(empty(Some(file)));
+            self.findings.push(empty("this file is empty", Some(start_of(file))));
         }
         for document in documents {
             self.document(document);

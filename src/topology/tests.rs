@@ -57,17 +57,17 @@ fn every_section_has_its_kind() {
 #[test]
 fn nothing_is_never_taken_for_remove_everything() {
     for text in ["", "# a comment\n", "null\n", "---\n"] {
-        assert_eq!(findings(text), ["t.yaml: error[empty-topology]: this file is empty"], "{text:?}");
+        assert_eq!(findings(text), ["t.yaml:1:1: error[empty-topology]: this file is empty"], "{text:?}");
     }
-    let no_section = ["error[empty-topology]: no section says what there is to serve"];
+    let no_section = ["t.yaml:1:1: error[empty-topology]: no section says what there is to serve"];
     for text in ["version: 1\n", "version: 1\nclusters:\n", "version: 1\nx-a: 1\nstatic_resources: {clusters: [a]}\n"] {
         assert_eq!(findings(text), no_section, "{text:?}");
     }
-    assert_eq!(outcome(&[]).1, no_section);
+    assert_eq!(outcome(&[]).1, ["error[empty-topology]: no section says what there is to serve"]);
     assert_eq!(findings("version: 1\nlisteners: []\n"), [""; 0]);
     let full = "version: 1\nclusters: []\n";
     let (_, beside) = outcome(&[document("a.yaml", full), document("b.yaml", "")]);
-    assert_eq!(beside, ["b.yaml: error[empty-topology]: this file is empty"]);
+    assert_eq!(beside, ["b.yaml:1:1: error[empty-topology]: this file is empty"]);
 }
 
 #[test]
