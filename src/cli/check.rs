@@ -59,14 +59,10 @@ impl Check {
 /// One closing line.
 fn verdict(report: &Report, documents: usize, resources: usize) -> String {
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
-    if errors > 0 {
-        return format!(
-            "{} and {}: this topology would not be served",
-            some(errors, "error"),
-            some(warnings, "warning")
-        );
-    }
     let tail = if warnings > 0 { format!(", {}", some(warnings, "warning")) } else { String::new() };
+    if errors > 0 {
+        return format!("{}{tail}: this topology would not be served", some(errors, "error"));
+    }
     format!("ok: {} in {}{tail}", some(resources, "resource"), some(documents, "file"))
 }
 
