@@ -116,6 +116,9 @@ impl Track {
                 self.found_settled = Some(set.version());
             }
             self.settled = Some(Arc::clone(set));
+        } else if payload.is_some() && !current {
+            // The client now holds parts of a newer set: only a comparison with all that it was told will do.
+            self.settled = None;
         }
         self.asked.clear();
         self.forced.clear();

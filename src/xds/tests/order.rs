@@ -133,6 +133,23 @@ fn what_the_client_asks_for_is_never_held_back() {
 }
 
 #[test]
+fn what_was_asked_for_meanwhile_is_taken_back_if_the_set_returns_to_what_it_was() {
+    let mut talk = Talk::new(Protocol::Delta, |_| ());
+    talk.amend(Kind::Cluster, &[], &[]);
+    assert_eq!(talk.drain(), ["CDS"]);
+    talk.publish(|world| {
+        world.on_demand(Kind::Cluster, "c", "1");
+    });
+    talk.amend(Kind::Cluster, &["c"], &[]);
+    assert_eq!(talk.drain(), ["CDS c"]);
+    talk.publish(|world| {
+        world.remove(Kind::Cluster, "c");
+    });
+    assert!(matches!(talk.ack(Kind::Cluster), Answer::Ack { newest: true, .. }));
+    assert_eq!(talk.settle(), ["CDS -c"]);
+}
+
+#[test]
 fn a_version_without_news_for_the_client_counts_as_held() {
     let mut talk = start(Protocol::Sotw);
     talk.settle();
