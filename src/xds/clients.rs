@@ -15,11 +15,11 @@ use crate::envoy::Kind;
 pub enum KindState {
     /// Subscribed, and nothing was sent yet.
     NotSent,
-    /// The newest response was accepted.
+    /// The newest response was accepted, and nothing refused is left.
     Synced,
     /// The newest response is not answered yet.
     Stale,
-    /// The newest response was refused.
+    /// Something was refused, and has not been replaced by anything that was accepted.
     Nacked,
 }
 
@@ -47,7 +47,7 @@ pub struct KindStatus {
     pub sent: Option<String>,
     /// The version that was last accepted.
     pub acked: Option<String>,
-    /// The last refusal, until the next acceptance.
+    /// The last refusal, until what was refused has been replaced by something that was accepted.
     pub nack: Option<Nack>,
     /// Whether all resources of the kind are subscribed.
     pub wildcard: bool,

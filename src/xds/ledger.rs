@@ -122,9 +122,14 @@ impl Ledger {
         }
     }
 
-    /// Whether everything was answered and nothing refused is left.
-    pub(super) fn is_certain(&self) -> bool {
-        self.in_flight.is_empty() && !self.entries.values().any(|entry| entry.unknown)
+    /// Whether the last word on any name was refused.
+    pub(super) fn has_unknowns(&self) -> bool {
+        self.entries.values().any(|entry| entry.unknown)
+    }
+
+    /// Whether the client has answered everything.
+    pub(super) fn is_answered(&self) -> bool {
+        self.in_flight.is_empty()
     }
 
     /// Whether the client has answered everything and holds something of it.

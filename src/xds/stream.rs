@@ -242,15 +242,18 @@ impl Session {
         });
         match answer {
             Answer::Nothing => {}
-            Answer::Ack { version, newest, recovered } => {
+            Answer::Ack { version, newest, clean, recovered } => {
                 if recovered {
                     self.shared.clients.trust(id, kind);
                 }
                 update_kind(client, kind, |status| {
                     status.acked = Some(version.to_string());
-                    status.nack = None;
+                    // The answer to a name that was asked for meanwhile says nothing of those that were refused.
+                    if clean {
+                        status.nack = None;
+                    }
                     if newest {
-                        status.state = KindState::Synced;
+                        status.state = if status.nack.is_some() { KindState::Nacked } else { KindState::Synced };
                     }
                 });
             }
