@@ -165,7 +165,7 @@ impl Track {
             let kept: BTreeSet<&str> = response.resources.iter().map(|resource| &*resource.name).collect();
             self.ledger.retain(|name| kept.contains(name));
         }
-        self.ledger.send(response);
+        self.in_doubt |= !self.ledger.send(response);
         news
     }
 
