@@ -83,12 +83,15 @@ pub struct ClientStatus {
 /// Refusals that are remembered beyond their stream. Nodes that vanish for good after a refusal would otherwise add up.
 const MAX_DOUBTS: usize = 10_000;
 
+/// Refused names by the stream that must make them good.
+type ByStream = BTreeMap<u64, BTreeSet<Arc<str>>>;
+
 /// What nodes may hold besides what they say.
 #[derive(Debug, Default)]
 struct Doubts {
-    /// By node and kind, then by the stream that must make it good: several proxies may share one id, and off ADS a proxy
-    /// has many streams of one kind.
-    names: BTreeMap<(Arc<str>, Kind), BTreeMap<u64, BTreeSet<Arc<str>>>>,
+    /// By node and kind, then by stream: several proxies may share one id, and off ADS a proxy has many streams of one
+    /// kind.
+    names: BTreeMap<(Arc<str>, Kind), ByStream>,
     /// There were too many to remember: no reconnecting node is believed any more.
     overflowed: bool,
 }
@@ -123,7 +126,7 @@ impl Clients {
     }
 
     /// Hands what was refused on streams that have ended over to a stream of the same node.
-    fn inherit(&self, by_stream: &mut BTreeMap<u64, BTreeSet<Arc<str>>>, heir: u64) {
+    fn inherit(&self, by_stream: &mut ByStream, heir: u64) {
         let streams = lock(&self.streams);
         let ended: Vec<_> = by_stream.extract_if(.., |id, _| *id != heir && !streams.contains_key(id)).collect();
         if !ended.is_empty() {

@@ -99,20 +99,16 @@ impl Conversation {
     /// asks for them with what looks like an ACK (state of the world) or not at all (incremental).
     fn force_endpoints(&mut self, clusters: &[Arc<Resource>], set: &Resources) {
         let services = clusters.iter().filter_map(|cluster| cluster.traits.eds_service.clone());
-        match self.tracks.get_mut(&Kind::Endpoint) {
-            Some(endpoints) => {
-                let subscription = &endpoints.subscription;
-                endpoints.forced.extend(services.filter(|service| subscription.may_hold(service)));
-            }
-            // A client that reconnects may say that it holds the very endpoints that its clusters now wait for.
-            None => {
-                self.awaited.extend(services);
-                // A client that asks for endpoints elsewhere or never would else make this grow with every new cluster.
-                let current: BTreeSet<_> =
-                    set.iter().filter_map(|cluster| cluster.traits.eds_service.as_ref()).collect();
-                self.awaited.retain(|service| current.contains(service));
-            }
+        if let Some(endpoints) = self.tracks.get_mut(&Kind::Endpoint) {
+            let subscription = &endpoints.subscription;
+            endpoints.forced.extend(services.filter(|service| subscription.may_hold(service)));
+            return;
         }
+        // A client that reconnects may say that it holds the very endpoints that its clusters now wait for.
+        self.awaited.extend(services);
+        // Where endpoints are asked for on another stream, or never, this would else grow with every new cluster.
+        let current: BTreeSet<_> = set.iter().filter_map(|cluster| cluster.traits.eds_service.as_ref()).collect();
+        self.awaited.retain(|service| current.contains(service));
     }
 
     /// Whether everything that the group holds and the client asks for has been said.
