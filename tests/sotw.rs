@@ -236,6 +236,30 @@ async fn a_refusal_is_shown_with_its_origin_and_not_answered() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_shown_until_what_was_refused_is_made_good() {
+    let fixture = Fixture::start().await;
+    fixture.publish(&[(Kind::Endpoint, "a", "bad"), (Kind::Endpoint, "b", "1"), (Kind::Route, FENCE, FENCE)]);
+    let mut stream = fixture.sotw(ADS).await;
+    stream.want(Kind::Endpoint, &["a"]).await;
+    let refused = stream.receive().await;
+    stream.nack(&refused, &["a", "b"], "a is bad").await;
+    let other = stream.receive().await;
+    assert_eq!(bodies(&other), ["1"]);
+    stream.ack(&other, &["a", "b"]).await;
+    assert_silent(&mut stream).await;
+    let kind = fixture.clients.status().remove(0).kinds.remove("EDS").unwrap();
+    assert_eq!((kind.state, kind.nack.map(|nack| nack.message)), (KindState::Nacked, Some("a is bad".to_owned())));
+
+    fixture.publish(&[(Kind::Endpoint, "a", "good")]);
+    let response = stream.receive().await;
+    stream.ack(&response, &["a", "b"]).await;
+    stream.want(Kind::Listener, &[]).await;
+    stream.receive().await;
+    let kind = fixture.clients.status().remove(0).kinds.remove("EDS").unwrap();
+    assert_eq!((kind.state, kind.nack), (KindState::Synced, None));
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_answer_is_sent_the_newest_only() {
     let fixture = Fixture::start().await;
     fixture.publish(&[(Kind::Cluster, "c", "0")]);

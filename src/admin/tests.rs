@@ -191,6 +191,26 @@ async fn the_dump_shows_resources_with_their_places_and_no_keys() {
     assert!(message.contains("nodes") && message.contains("?node=ID"), "{message}");
 }
 
+#[test]
+fn a_dump_keeps_its_turn_when_its_client_has_gone() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let port = Port::open().await;
+        let dumps = Arc::new(Semaphore::new(1));
+        let shared = Arc::new(Shared { state: port.state.clone(), dumps: Arc::clone(&dumps) });
+        // While the only thread for such work is taken, the dump cannot end.
+        let (free, taken) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || taken.recv());
+        let selection = axum::extract::Query::try_from_uri(&Uri::from_static("/config_dump"));
+        let asked = config_dump::show(axum::extract::State(shared), selection);
+        assert!(futures_util::FutureExt::now_or_never(asked).is_none());
+        assert_eq!(dumps.available_permits(), 0, "its client has gone, and it has not");
+        free.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        dumps.acquire().await.unwrap().forget();
+    });
+}
+
 #[tokio::test]
 async fn metrics_come_in_the_type_that_prometheus_knows() {
     let port = Port::open().await;

@@ -102,8 +102,8 @@ impl Ledger {
         self.entries.keys()
     }
 
-    /// Notes a response.
-    pub(super) fn send(&mut self, response: InFlight) {
+    /// Notes a response. False if an earlier one was given up: its answer, should it come, is not understood any more.
+    pub(super) fn send(&mut self, response: InFlight) -> bool {
         let nonce = response.nonce;
         for resource in &response.resources {
             let entry = Entry { told: Told::Is(resource.version), nonce, unknown: false };
@@ -114,17 +114,26 @@ impl Ledger {
         }
         self.nonces.push_back(nonce);
         self.in_flight.push_back(response);
-        if self.in_flight.len() > MAX_IN_FLIGHT {
-            self.in_flight.pop_front();
-        }
         if self.nonces.len() > MAX_IN_FLIGHT {
             self.nonces.pop_front();
         }
+        if self.in_flight.len() <= MAX_IN_FLIGHT {
+            return true;
+        }
+        if let Some(oldest) = self.in_flight.front().map(|response| response.nonce) {
+            self.refuse(oldest);
+        }
+        false
     }
 
-    /// Whether everything was answered and nothing refused is left.
-    pub(super) fn is_certain(&self) -> bool {
-        self.in_flight.is_empty() && !self.entries.values().any(|entry| entry.unknown)
+    /// Whether the last word on any name was refused.
+    pub(super) fn has_unknowns(&self) -> bool {
+        self.entries.values().any(|entry| entry.unknown)
+    }
+
+    /// Whether the client has answered everything.
+    pub(super) fn is_answered(&self) -> bool {
+        self.in_flight.is_empty()
     }
 
     /// Whether the client has answered everything and holds something of it.

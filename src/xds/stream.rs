@@ -179,7 +179,7 @@ impl Session {
         };
         self.shared.metrics.request(Some(kind));
         let Some(identity) = &self.identity else { return Ok(()) };
-        let answer = self.conversation.hear(kind, &request, || self.shared.clients.doubts(&identity.id, kind));
+        let answer = self.conversation.hear(kind, &request, || identity.client.doubts(&identity.id, kind));
         self.note_answer(kind, answer);
         Ok(())
     }
@@ -242,15 +242,18 @@ impl Session {
         });
         match answer {
             Answer::Nothing => {}
-            Answer::Ack { version, newest, recovered } => {
+            Answer::Ack { version, newest, clean, recovered } => {
                 if recovered {
-                    self.shared.clients.trust(id, kind);
+                    client.trust(id, kind);
                 }
                 update_kind(client, kind, |status| {
                     status.acked = Some(version.to_string());
-                    status.nack = None;
+                    // The answer to a name that was asked for meanwhile says nothing of those that were refused.
+                    if clean {
+                        status.nack = None;
+                    }
                     if newest {
-                        status.state = KindState::Synced;
+                        status.state = if status.nack.is_some() { KindState::Nacked } else { KindState::Synced };
                     }
                 });
             }
@@ -258,7 +261,7 @@ impl Session {
                 let current = self.group.as_ref().map(|group| &**group.resources(kind));
                 let origins = origins::of(&message, &refused, current);
                 self.shared.metrics.nack(kind);
-                self.shared.clients.doubt(id, kind, unknown);
+                client.doubt(id, kind, unknown);
                 let version = refused.version.to_string();
                 warn!(node = &**id, kind = kind.service(), version, code, error = ?message, ?origins, "client refused a response");
                 let nack = Nack { code, message, version, at: SystemTime::now(), origins };
