@@ -4,7 +4,7 @@
 //! file, line, column and the offending text. This module is a leaf: it knows nothing of YAML or Envoy.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use serde::ser::SerializeStruct as _;
@@ -150,6 +150,8 @@ impl Findings {
 struct File {
     name: Arc<str>,
     text: Arc<str>,
+    /// Byte offset of each line; made when the first snippet is shown, as most files never need one.
+    lines: OnceLock<Vec<usize>>,
 }
 
 /// The source files that spans point into.
@@ -168,7 +170,7 @@ impl Files {
     /// If there are more than `u32::MAX` files.
     pub fn add(&mut self, name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> FileId {
         let id = FileId(u32::try_from(self.0.len()).expect("fewer than 2^32 files"));
-        self.0.push(File { name: name.into(), text: text.into() });
+        self.0.push(File { name: name.into(), text: text.into(), lines: OnceLock::new() });
         id
     }
 
@@ -179,8 +181,15 @@ impl Files {
 
     /// The text of a 1-based line, without its line ending.
     pub fn line(&self, id: FileId, line: u32) -> Option<&str> {
-        let text = &self.0.get(id.0 as usize)?.text;
-        text.split('\n').nth((line as usize).checked_sub(1)?).map(|line| line.strip_suffix('\r').unwrap_or(line))
+        let File { name: _, text, lines } = self.0.get(id.0 as usize)?;
+        let starts = lines.get_or_init(|| {
+            let after = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(after).collect()
+        });
+        let index = (line as usize).checked_sub(1)?;
+        let end = starts.get(index + 1).map_or(text.len(), |next| next - 1);
+        let line = &text[*starts.get(index)?..end];
+        Some(line.strip_suffix('\r').unwrap_or(line))
     }
 }
 
@@ -356,15 +365,25 @@ struct Related<'a> {
     label: &'a str,
 }
 
+/// Longer words than this are no misspelled names; comparing takes time and memory by the product of the lengths.
+const LONGEST_WORD: usize = 256;
+
 /// The candidate closest to `word`, if one is close enough to be what was meant.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count() / 4)
-        .min()
-        .map(|(_, candidate)| candidate)
+    let length = lower.chars().count();
+    if length > LONGEST_WORD {
+        return None;
+    }
+    let distance = |candidate: &'a str| {
+        let (candidate_length, most) = (candidate.chars().count(), 1 + candidate.chars().count() / 4);
+        if candidate_length.abs_diff(length) > most {
+            return None;
+        }
+        let distance = strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());
+        (distance <= most).then_some((distance, candidate))
+    };
+    candidates.into_iter().filter_map(distance).min().map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -393,6 +412,15 @@ mod tests {
     }
 
     #[test]
+    fn lines_have_no_line_ending() {
+        let mut files = Files::new();
+        let file = files.add("t", "a\r\n\nb\n");
+        let lines: Vec<_> = (0..6).map(|line| files.line(file, line)).collect();
+        assert_eq!(lines, [None, Some("a"), Some(""), Some("b"), Some(""), None]);
+        assert_eq!(files.line(FileId(1), 1), None);
+    }
+
+    #[test]
     fn long_lines_are_cropped_and_escapes_made_harmless() {
         let mut files = Files::new();
         let file = files.add("t", format!("{}\u{1b}[31mX", " ".repeat(500)));
@@ -407,5 +435,15 @@ mod tests {
     fn suggestions_are_close_or_absent() {
         assert_eq!(did_you_mean("bakend", ["backend", "frontend"]), Some("backend"));
         assert_eq!(did_you_mean("zzz", ["backend"]), None);
+        assert_eq!(did_you_mean("BAKEND", ["backend-of-somebody-else", "backend"]), Some("backend"));
+    }
+
+    /// Would need terabytes if it were compared letter by letter.
+    #[test]
+    fn long_words_are_not_compared() {
+        let long = "a".repeat(1_000_000);
+        let similar = format!("{long}b");
+        assert_eq!(did_you_mean(&long, [similar.as_str(), "a"]), None);
+        assert_eq!(did_you_mean("a", [long.as_str()]), None);
     }
 }

@@ -73,7 +73,9 @@ pub(super) fn cluster(walk: &mut Walk<'_>, message: &MessageDescriptor, mut obje
         }
         (None, _) => {}
     }
-    if let (Some(name), Some(assignment)) = (name, object.get_mut("load_assignment")) {
+    if let (Some(name), Some(assignment)) = (name, object.get_mut("load_assignment"))
+        && !walk.was_verbatim(assignment)
+    {
         named(assignment, name);
     }
     object
@@ -113,7 +115,8 @@ fn derive(walk: &mut Walk<'_>, object: &Object, name: Option<&Node>, mut assignm
         && !text.is_empty()
     {
         named(&mut assignment, name.clone());
-        walk.made(Kind::Endpoint, text, name.span, endpoint::served(assignment));
+        let served = endpoint::served(walk, assignment);
+        walk.made(Kind::Endpoint, text, name.span, served);
     }
 }
 
@@ -123,7 +126,6 @@ fn named(assignment: &mut Node, name: Node) {
         let mut object = Object::open(Node { span: assignment.span, value: Value::Map(std::mem::take(entries)) });
         if let Ok(object) = &mut object
             && !object.has("cluster_name")
-            && !object.has(super::TYPE)
         {
             object.lead("cluster_name", name);
         }

@@ -22,10 +22,11 @@ pub(super) const KEYS: [&str; 5] = [KEY, "routes", "virtual_hosts", "rds", "http
 /// The network filter that a chain's keys stand for, if it has any.
 pub(super) fn filter(walk: &mut Walk<'_>, chain: &mut Object) -> Option<Node> {
     let manager = chain.take(KEY);
-    let hoisted: Vec<Entry> = KEYS.iter().filter_map(|name| chain.take(name)).collect();
-    let span = manager.iter().chain(&hoisted).map(|entry| entry.key_span).next()?;
-    let node = match (manager, hoisted.first()) {
-        (Some(Entry { value, .. }), None) => value,
+    let hoisted: Vec<Entry> = KEYS.iter().filter_map(|name| chain.take_written(name)).collect();
+    let first = hoisted.iter().find(|entry| !entry.value.is_null());
+    let span = manager.iter().chain(first).map(|entry| entry.key_span).next()?;
+    let node = match (manager, first) {
+        (Some(Entry { value, .. }), None) if hoisted.is_empty() || is_verbatim(&value) => value,
         (Some(manager), Some(first)) if is_verbatim(&manager.value) => {
             walk.exclusive(first, KEY, "with `\"@type\"` it is taken as it is; write it inside");
             manager.value
@@ -54,6 +55,9 @@ fn join(walk: &mut Walk<'_>, manager: Node, hoisted: Vec<Entry>) -> Node {
         Err(node) => return node,
     };
     for entry in hoisted {
+        if entry.value.is_null() && object.has(&entry.key) {
+            continue;
+        }
         if object.has(&entry.key) {
             walk.exclusive(&entry, &format!("{KEY}.{}", entry.key), "keep one of the two");
         } else {

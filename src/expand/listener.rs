@@ -9,8 +9,10 @@ use super::{http, tcp};
 /// Keys of a chain directly in the listener are its only chain.
 pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     api_listener(walk, &mut object);
-    let hoisted: Vec<Entry> = http::KEYS.iter().chain(&[tcp::KEY]).filter_map(|name| object.take(name)).collect();
-    if let Some(first) = hoisted.first() {
+    // `null` is passed on: inside the chain it keeps a default away.
+    let keys = http::KEYS.iter().chain(&[tcp::KEY]);
+    let hoisted: Vec<Entry> = keys.filter_map(|name| object.take_written(name)).collect();
+    if let Some(first) = hoisted.iter().find(|entry| !entry.value.is_null()) {
         if object.get("filter_chains").is_some() {
             walk.exclusive(first, "filter_chains", "move it into one of the filter chains");
         } else {

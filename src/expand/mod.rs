@@ -30,8 +30,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
-use crate::envoy::{Kind, Node, Schema, Value};
+use crate::diagnostic::{Finding, Findings, Level, Span, did_you_mean};
+use crate::envoy::{Entry, FieldDescriptor, Kind, Node, Schema, Value};
 use crate::topology::{Item, StaticResources, Topology, section_of};
 
 use object::{Object, TYPE, is_verbatim};
@@ -42,7 +42,7 @@ use walk::{Scope, Walk};
 pub struct Native {
     /// Its kind.
     pub kind: Kind,
-    /// Its name.
+    /// Its name; empty if it has none, which is an error.
     pub name: String,
     /// Proto3 JSON of the kind's message, without an outer `"@type"`; spans point at the text that it came from.
     pub node: Node,
@@ -50,6 +50,10 @@ pub struct Native {
     pub path: String,
     /// Written with `"@type"`: taken as it is.
     pub verbatim: bool,
+    /// Which of the topology's items it was made from.
+    pub item: usize,
+    /// Whether the expansion of that item found an error.
+    pub broken: bool,
 }
 
 /// A resource with the place of its name.
@@ -63,8 +67,13 @@ struct Made {
 pub fn expand(schema: &Schema, topology: Topology, findings: &mut Findings) -> Vec<Native> {
     let Topology { items, static_resources } = topology;
     let mut made = Vec::new();
-    for item in items {
+    for (index, item) in items.into_iter().enumerate() {
+        let (before, first) = (findings.len(), made.len());
         expand_item(schema, &static_resources, item, findings, &mut made);
+        let broken = findings.as_slice()[before..].iter().any(|finding| finding.level == Level::Error);
+        for Made { native, .. } in &mut made[first..] {
+            (native.item, native.broken) = (index, broken);
+        }
     }
     duplicates(&made, findings);
     made.into_iter().map(|made| made.native).collect()
@@ -77,30 +86,35 @@ fn expand_item(
     findings: &mut Findings,
     made: &mut Vec<Made>,
 ) {
-    let Item { kind: section, node, path } = item;
+    let Item { kind: section, mut node, path } = item;
     let verbatim = is_verbatim(&node);
     let Some(kind) = kind_of(section, &node, &path, findings) else { return };
-    let name = name_of(kind, &node, &path, findings);
+    let (name, name_span) = name_of(schema, kind, &mut node, &path, findings);
+    let native = |node, path| Native { kind, name: name.clone(), node, path, verbatim, item: 0, broken: false };
     if verbatim {
-        if let (Some((name, name_span)), Ok(mut object)) = (name, Object::open(node)) {
+        if let Ok(mut object) = Object::open(node) {
             object.take(TYPE);
-            made.push(Made { native: Native { kind, name, node: object.close(), path, verbatim }, name_span });
+            made.push(Made { native: native(object.close(), path), name_span });
         }
         return;
     }
     let mut walk = Walk::new(schema, static_resources, findings, &path);
-    if let (Kind::Listener, Some((name, _))) = (kind, &name) {
-        walk.scope = Scope::Named { name: name.clone(), chains: 1 };
+    if kind == Kind::Listener {
+        let name = if name.is_empty() { stand_in(name_span) } else { name.clone() };
+        walk.scope = Scope::Named { name, chains: 1 };
     }
     let node = walk.named(kind.message(), node);
+    let node = if kind == Kind::Endpoint { node.map(|node| endpoint::served(&walk, node)) } else { node };
     let derived = walk.into_derived();
-    if let (Some(mut node), Some((name, name_span))) = (node, name) {
-        if kind == Kind::Endpoint {
-            node = endpoint::served(node);
-        }
-        made.push(Made { native: Native { kind, name, node, path, verbatim }, name_span });
+    if let Some(node) = node {
+        made.push(Made { native: native(node, path), name_span });
     }
     made.extend(derived);
+}
+
+/// A name for what has none. Nothing is published with an error; with some name, no more errors follow from this one.
+fn stand_in(span: Span) -> String {
+    format!("{}:{}:{}", span.file.0, span.line, span.column)
 }
 
 /// What kind of resource an item is: what its section or its `"@type"` says.
@@ -147,23 +161,34 @@ fn short(kind: Kind) -> &'static str {
     kind.message().rsplit('.').next().unwrap_or_default()
 }
 
-/// The name of a resource and where it is written. What is not text is complained about when it is read strictly.
-fn name_of(kind: Kind, node: &Node, path: &str, findings: &mut Findings) -> Option<(String, Span)> {
-    let field = kind.name_field();
-    let entry = node.entries()?.iter().find(|entry| object::is(&entry.key, field) && !entry.value.is_null());
-    let span = entry.map_or(node.span, |entry| entry.value.span);
-    let name = match entry.map(|entry| &entry.value.value) {
-        Some(Value::String(name) | Value::Number(name)) => name.clone(),
-        Some(_) => return Some((String::new(), span)),
-        None => String::new(),
-    };
-    if name.is_empty() {
+/// The name of a resource, if it has one, and where it is written. What is not text is complained about when it is read
+/// strictly, and so is a misspelled `name`.
+fn name_of(schema: &Schema, kind: Kind, node: &mut Node, path: &str, findings: &mut Findings) -> (String, Span) {
+    let (field, span) = (kind.name_field(), node.span);
+    let Value::Map(entries) = &mut node.value else { return (String::new(), span) };
+    let entry = entries.iter().find(|entry| object::is(&entry.key, field) && !entry.value.is_null());
+    let span = entry.map_or(span, |entry| entry.value.span);
+    match entry.map(|entry| &entry.value.value) {
+        Some(Value::String(name) | Value::Number(name)) if !name.is_empty() => return (name.clone(), span),
+        None | Some(Value::String(_)) => {}
+        Some(_) => return (String::new(), span),
+    }
+    if !entries.iter().any(|entry| is_misspelled(schema, kind, &entry.key, field)) {
         let message = format!("this {} has no `{field}`", short(kind));
         let help = format!("every resource needs a `{field}`: proxies refer to it, update it and remove it by that");
         findings.push(Finding::error("missing-name", span, path, message).help(help));
-        return None;
     }
-    Some((name, span))
+    entries.retain(|entry| !object::is(&entry.key, field));
+    entries.insert(0, Entry::new(field, span, Node::string(span, stand_in(span))));
+    (String::new(), span)
+}
+
+/// Whether a key is none of the fields, and most like this one.
+fn is_misspelled(schema: &Schema, kind: Kind, key: &str, field: &str) -> bool {
+    let Some(message) = schema.message(kind.message()) else { return false };
+    let fields: Vec<_> = message.fields().collect();
+    let known = fields.iter().any(|field| object::is(key, field.name()));
+    !known && did_you_mean(key, fields.iter().map(FieldDescriptor::name)) == Some(field)
 }
 
 /// Each kind has its own names, and each name is given once, whoever gives it.

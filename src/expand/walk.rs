@@ -4,11 +4,13 @@
 //! written instead. What has no hook is only walked through. Unknown fields are left for reading the result strictly, which
 //! complains about them in verbatim and friendly text alike.
 
+use std::collections::BTreeSet;
+
 use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
 use crate::envoy::{Entry, FieldDescriptor, Kind, MAX_DEPTH, MessageDescriptor, Node, Path, Schema, Value};
 use crate::topology::StaticResources;
 
-use super::object::{Object, is_verbatim};
+use super::object::{Object, TYPE, is_verbatim};
 use super::{Made, Native, hooks};
 
 /// What may be written where a message of one type is expected.
@@ -74,6 +76,8 @@ pub(super) struct Walk<'a> {
     pub(super) scope: Scope,
     findings: &'a mut Findings,
     derived: Vec<Made>,
+    /// The places of what was taken as it is.
+    verbatim: BTreeSet<Span>,
     item: String,
     depth: usize,
 }
@@ -92,6 +96,7 @@ impl<'a> Walk<'a> {
             scope: Scope::default(),
             findings,
             derived: Vec::new(),
+            verbatim: BTreeSet::new(),
             item: item.to_owned(),
             depth: 0,
         }
@@ -105,8 +110,11 @@ impl<'a> Walk<'a> {
     /// A value where a message is expected.
     pub(super) fn message(&mut self, message: &MessageDescriptor, node: Node) -> Option<Node> {
         let name = message.full_name();
-        if node.is_null() || is_verbatim(&node) {
+        if node.is_null() {
             return Some(node);
+        }
+        if is_verbatim(&node) {
+            return Some(self.verbatim(name, node));
         }
         if self.depth == MAX_DEPTH {
             let message = format!("messages are nested more than {MAX_DEPTH} deep");
@@ -126,6 +134,28 @@ impl<'a> Walk<'a> {
         });
         self.depth -= 1;
         node
+    }
+
+    /// What is taken as it is. Envoy knows `"@type"` in an `Any` only; elsewhere it has served its purpose, unless it is not
+    /// the message that is expected: that is complained about when it is read strictly.
+    fn verbatim(&mut self, message: &str, node: Node) -> Node {
+        let url = node.get(TYPE).and_then(Node::as_str).unwrap_or_default();
+        if message == "google.protobuf.Any" || url.rsplit('/').next() != Some(message) {
+            return node;
+        }
+        self.verbatim.insert(node.span);
+        match Object::open(node) {
+            Ok(mut object) => {
+                object.take(TYPE);
+                object.close()
+            }
+            Err(node) => node,
+        }
+    }
+
+    /// Whether this was written with `"@type"`.
+    pub(super) fn was_verbatim(&self, node: &Node) -> bool {
+        self.verbatim.contains(&node.span) || is_verbatim(node)
     }
 
     /// A mapping instead of what stands for it.
@@ -155,9 +185,11 @@ impl<'a> Walk<'a> {
             let field = message.get_field_by_name(&entry.key).or_else(|| message.get_field_by_json_name(&entry.key));
             let Some(field) = field else { return self.unknown(message, entry) };
             self.path.field(field.name());
-            let value = self.field(&field, entry.value);
+            let span = entry.value.span;
+            // `null` says that something was there and is complained about already.
+            let value = self.field(&field, entry.value).unwrap_or(Node { span, value: Value::Null });
             self.path.pop();
-            Some(Entry { value: value?, ..entry })
+            Some(Entry { value, ..entry })
         };
         object.filter_map(entry)
     }
@@ -247,7 +279,15 @@ impl<'a> Walk<'a> {
 
     /// Makes a resource beside the item, from its native form.
     pub(super) fn made(&mut self, kind: Kind, name: &str, name_span: Span, node: Node) {
-        let native = Native { kind, name: name.to_owned(), node, path: self.item.clone(), verbatim: false };
+        let native = Native {
+            kind,
+            name: name.to_owned(),
+            node,
+            path: self.item.clone(),
+            verbatim: false,
+            item: 0,
+            broken: false,
+        };
         self.derived.push(Made { native, name_span });
     }
 

@@ -58,6 +58,10 @@ fn a_connection_manager_gets_a_prefix_and_a_router() {
     assert_eq!(manager_["http_filters"], json!([router()]));
     let text = "version: 1\nlisteners: [{name: a/b.c*d, rds: t}]\n";
     assert_eq!(manager(&resource(text))["stat_prefix"], json!("a_b_c_d"));
+    for hoisted in ["rds: t, http_filters: null", "routes: [], http_connection_manager: {}, http_filters: null"] {
+        let made = listener(hoisted);
+        assert_eq!(manager(&made["LDS l"])["http_filters"], Json::Null, "{hoisted}");
+    }
     let made = listener("rds: t, http_connection_manager: {stat_prefix: null, http_filters: null}");
     assert_eq!(manager(&made["LDS l"])["stat_prefix"], Json::Null);
     assert_eq!(manager(&made["LDS l"])["http_filters"], Json::Null);

@@ -57,6 +57,11 @@ fn a_value_that_cannot_be_read_is_pointed_at() {
         ("clusters: [{name: c, connect_timeout: 5}]", "2:39: error[invalid-duration]: the duration 5 has no unit"),
         ("clusters: [{name: c, connect_timeout: 5 sec}]", "2:39: error[invalid-duration]: `5 sec` is not a duration"),
         ("clusters: [{name: c, connect_timeout: .5s}]", "2:39: error[invalid-duration]: `.5s` is not a duration"),
+        ("clusters: [{name: c, connect_timeout: 0.1ns}]", "2:39: error[invalid-duration]: `0.1ns` is not a duration"),
+        (
+            "route_configs: [{name: r, routes: [{match: {runtime_fraction: 050}, route: c}]}]",
+            "2:63: error[invalid-percent]: 050 is not a percentage from 0 to 100 with at most four decimals",
+        ),
         ("clusters: [{name: c, connect_timeout: 1.s}]", "2:39: error[invalid-duration]: `1.s` is not a duration"),
         (
             "route_configs: [{name: r, routes: [{match: {runtime_fraction: 101}, route: c}]}]",
@@ -96,6 +101,10 @@ fn a_value_that_cannot_be_read_is_pointed_at() {
 #[test]
 fn keys_that_mean_the_same_are_exclusive() {
     expect(&[
+        (
+            "route_configs: [{name: r, routes: [{match: {headers: {x-a: {name: x-b, present_match: true}}}, route: c}]}]",
+            "2:61: error[exclusive-keys]: `name` cannot be given together with `x-a`",
+        ),
         (
             "route_configs: [{name: r, routes: [], virtual_hosts: []}]",
             "2:27: error[exclusive-keys]: `routes` cannot be given together with `virtual_hosts`",
