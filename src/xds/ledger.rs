@@ -77,6 +77,13 @@ impl Ledger {
         }
     }
 
+    /// The names in responses that are not answered.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.in_flight
+            .iter()
+            .flat_map(|response| response.resources.iter().map(|resource| &resource.name).chain(&response.removed))
+    }
+
     /// What the client was last told about a name.
     pub(super) fn told(&self, name: &str) -> Option<Told> {
         self.entries.get(name).map(|entry| entry.told)

@@ -116,6 +116,14 @@ impl Conversation {
         self.tracks.values().all(|track| track.is_settled(group.resources(track.kind).version()))
     }
 
+    /// The clusters that the client may still be warming as the stream ends: refused, or sent and not answered. If it joins
+    /// again it says that it holds them, and yet waits for endpoints that it holds as well.
+    pub(super) fn warming(&self) -> BTreeSet<Arc<str>> {
+        let clusters = self.tracks.get(&Kind::Cluster).filter(|track| !track.ledger.is_answered());
+        let names = |track: &Track| track.unknowns().into_iter().chain(track.ledger.unanswered().cloned()).collect();
+        clusters.map(names).unwrap_or_default()
+    }
+
     /// When to look again although nothing happens: what waits for an answer does not wait for ever.
     pub(super) fn deadline(&self, group: &Group, now: Instant) -> Option<Instant> {
         let waiting = self.tracks.values().filter(|track| !track.is_settled(group.resources(track.kind).version()));

@@ -336,7 +336,11 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(Identity { node, .. }) = &self.identity {
+        if let Some(Identity { node, id, client }) = &self.identity {
+            let warming = self.conversation.warming();
+            if !warming.is_empty() {
+                client.doubt(id, Kind::Cluster, warming);
+            }
             info!(node = node.id, peer = self.peer, service = self.route.service(), "client disconnected");
         }
     }
