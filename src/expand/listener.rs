@@ -2,14 +2,19 @@
 
 use crate::envoy::{Entry, MessageDescriptor, Node, Segment, Value};
 
-use super::object::{Object, find, is_verbatim, typed};
+use super::object::{Object, TYPE, find, is_verbatim, typed};
 use super::walk::{Scope, Walk};
-use super::{http, tcp};
+use super::{http, tcp, tls, udp};
+
+/// What a chain may ask for that is only known once the first bytes are looked at.
+const INSPECTED: [&str; 3] = ["server_names", "application_protocols", "transport_protocol"];
 
 /// Keys of a chain directly in the listener are its only chain.
 pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     api_listener(walk, &mut object);
-    let hoisted: Vec<Entry> = http::KEYS.iter().chain(&[tcp::KEY]).filter_map(|name| object.take(name)).collect();
+    udp::hoist(walk, &mut object);
+    let keys = http::KEYS.iter().chain(&[tcp::KEY, tls::KEY]);
+    let hoisted: Vec<Entry> = keys.filter_map(|name| object.take(name)).collect();
     if let Some(first) = hoisted.first() {
         if object.get("filter_chains").is_some() {
             walk.exclusive(first, "filter_chains", "move it into one of the filter chains");
@@ -24,7 +29,58 @@ pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, mut obj
     if let Scope::Named { chains, .. } = &mut walk.scope {
         *chains = listed + usize::from(object.get("default_filter_chain").is_some());
     }
-    walk.fields(message, object)
+    let mut object = walk.fields(message, object);
+    tls_inspector(walk, &mut object);
+    object
+}
+
+/// Without the inspector no chain that asks for a server name is ever chosen, and Envoy does not say so.
+fn tls_inspector(walk: &mut Walk<'_>, object: &mut Object) {
+    let chains = object.get("filter_chains").and_then(Node::items).unwrap_or_default();
+    let asks = |chain: &&Node| {
+        find(chain, "filter_chain_match").is_some_and(|asked| INSPECTED.iter().any(|name| find(asked, name).is_some()))
+    };
+    let Some(span) =
+        chains.iter().find(asks).and_then(|chain| find(chain, "filter_chain_match")).map(|asked| asked.span)
+    else {
+        return;
+    };
+    let is = |filter: &Node, short: &str, message: &str| {
+        let url = find(filter, "typed_config").and_then(|config| config.get(TYPE)).and_then(Node::as_str);
+        let name = find(filter, "name").and_then(Node::as_str);
+        url.map_or(name, Some).is_some_and(|text| text.ends_with(message) || text.ends_with(short))
+    };
+    let inspector = || {
+        let message = "envoy.config.listener.v3.ListenerFilter";
+        let name = Node::string(span, "tls_inspector");
+        (message, name)
+    };
+    let udp = object.get("address").and_then(|address| find(address, "socket_address")).and_then(|socket| {
+        find(socket, "protocol").and_then(Node::as_str).filter(|protocol| protocol.eq_ignore_ascii_case("UDP"))
+    });
+    if udp.is_some() {
+        return;
+    }
+    match object.get_mut("listener_filters") {
+        Some(Node { value: Value::List(filters), .. }) => {
+            if filters.iter().any(|filter| is(filter, ".tls_inspector", ".TlsInspector")) {
+                return;
+            }
+            // The header of the proxy protocol comes before the bytes that the inspector looks at.
+            let proxied = filters.iter().rposition(|filter| is(filter, ".proxy_protocol", ".ProxyProtocol"));
+            let (message, name) = inspector();
+            if let Some(inspector) = walk.named(message, name) {
+                filters.insert(proxied.map_or(0, |position| position + 1), inspector);
+            }
+        }
+        Some(_) => {}
+        None => {
+            let (message, name) = inspector();
+            if let Some(inspector) = walk.named(message, name) {
+                object.default("listener_filters", Node::list(span, vec![inspector]));
+            }
+        }
+    }
 }
 
 /// For gRPC clients: the fields of a connection manager. Envoy's own form has an `api_listener` inside.
@@ -64,7 +120,11 @@ pub(super) fn filter_chain(walk: &mut Walk<'_>, message: &MessageDescriptor, mut
             }
         }
     }
+    tls::hoist(walk, &mut object);
+    let filters = object.get("filters").and_then(Node::items).unwrap_or_default();
+    walk.http = filters.iter().any(http::is_manager);
     let object = walk.fields(message, object);
+    walk.http = false;
     walk.scope = listener;
     object
 }

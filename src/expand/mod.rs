@@ -12,6 +12,7 @@
 mod address;
 mod cluster;
 mod config_source;
+mod defaults;
 mod endpoint;
 mod extension;
 mod header;
@@ -22,7 +23,11 @@ mod matcher;
 mod object;
 mod route;
 mod scalar;
+mod server;
+mod slot;
 mod tcp;
+mod tls;
+mod udp;
 mod walk;
 
 #[cfg(test)]
@@ -50,6 +55,8 @@ pub struct Native {
     pub path: String,
     /// Written with `"@type"`: taken as it is.
     pub verbatim: bool,
+    /// A listener of a gRPC server, which asks for it by name; Envoy refuses it when it asks for all listeners.
+    pub on_demand: bool,
 }
 
 /// A resource with the place of its name.
@@ -62,21 +69,25 @@ struct Made {
 /// Every resource that the topology stands for, those derived from others (inline route tables, endpoints) included.
 pub fn expand(schema: &Schema, topology: Topology, findings: &mut Findings) -> Vec<Native> {
     let Topology { items, static_resources } = topology;
+    let known = Known { schema, static_resources, types: extension::types(schema, &items) };
     let mut made = Vec::new();
     for item in items {
-        expand_item(schema, &static_resources, item, findings, &mut made);
+        expand_item(&known, item, findings, &mut made);
     }
     duplicates(&made, findings);
-    made.into_iter().map(|made| made.native).collect()
+    let mut natives: Vec<Native> = made.into_iter().map(|made| made.native).collect();
+    server::mark(&mut natives);
+    natives
 }
 
-fn expand_item(
-    schema: &Schema,
-    static_resources: &StaticResources,
-    item: Item,
-    findings: &mut Findings,
-    made: &mut Vec<Made>,
-) {
+/// What expanding any item takes from outside it.
+struct Known<'a> {
+    schema: &'a Schema,
+    static_resources: StaticResources,
+    types: extension::Types,
+}
+
+fn expand_item(known: &Known<'_>, item: Item, findings: &mut Findings, made: &mut Vec<Made>) {
     let Item { kind: section, node, path } = item;
     let verbatim = is_verbatim(&node);
     let Some(kind) = kind_of(section, &node, &path, findings) else { return };
@@ -84,12 +95,16 @@ fn expand_item(
     if verbatim {
         if let (Some((name, name_span)), Ok(mut object)) = (name, Object::open(node)) {
             object.take(TYPE);
-            made.push(Made { native: Native { kind, name, node: object.close(), path, verbatim }, name_span });
+            let native = Native { kind, name, node: object.close(), path, verbatim, on_demand: false };
+            made.push(Made { native, name_span });
         }
         return;
     }
-    let mut walk = Walk::new(schema, static_resources, findings, &path);
-    if let (Kind::Listener, Some((name, _))) = (kind, &name) {
+    let mut walk = Walk::new(known.schema, &known.static_resources, &known.types, findings, &path);
+    if kind == Kind::ExtensionConfig {
+        walk.slot = Some(slot::DISCOVERED);
+    }
+    if let (Kind::Listener | Kind::Cluster, Some((name, _))) = (kind, &name) {
         walk.scope = Scope::Named { name: name.clone(), chains: 1 };
     }
     let node = walk.named(kind.message(), node);
@@ -98,7 +113,7 @@ fn expand_item(
         if kind == Kind::Endpoint {
             node = endpoint::served(node);
         }
-        made.push(Made { native: Native { kind, name, node, path, verbatim }, name_span });
+        made.push(Made { native: Native { kind, name, node, path, verbatim, on_demand: false }, name_span });
     }
     made.extend(derived);
 }
