@@ -31,8 +31,13 @@ pub(super) fn wrapper(walk: &mut Walk<'_>, message: &MessageDescriptor, mut obje
         object.lead("name", Node::string(short.key_span, found.map_or(short.key.as_str(), |(name, _)| name)));
     }
     let span = short.key_span;
-    if let Some(config) = found.and_then(|(_, message)| config(walk, short, message)) {
-        object.set("typed_config", span, config);
+    match found.and_then(|(_, message)| config(walk, short, message)) {
+        Some(config) => object.set("typed_config", span, config),
+        // A mistake was found and nothing is published; that the field is required need not be said as well.
+        None if slot::is_general(message) => {
+            object.set("typed_config", span, typed("google.protobuf.Empty", Node::map::<&str>(span, [])));
+        }
+        None => {}
     }
     walk.fields(message, object)
 }
@@ -155,11 +160,8 @@ fn keyed(walk: &mut Walk<'_>, entries: Vec<Entry>, category: Category) -> Vec<En
             if entry.value.is_null() || is_verbatim(&entry.value) { Some(entry) } else { one(walk, entry, category) };
         let Some(entry) = entry else { continue };
         if kept.iter().any(|first| first.key == entry.key) {
-            walk.exclusive(
-                &entry,
-                "another entry of that name",
-                "a short name and its long form are the same; keep one",
-            );
+            let message = format!("`{}` is given twice, by its short name and in full", entry.key);
+            walk.report("exclusive-keys", entry.key_span, message, "keep one of the two");
         } else {
             kept.push(entry);
         }

@@ -35,7 +35,7 @@ impl Hook {
 }
 
 /// Each message that has a hook, sorted by its full name.
-const MESSAGES: [(&str, Hook); 64] = [
+const MESSAGES: [(&str, Hook); 65] = [
     ("envoy.config.accesslog.v3.AccessLog", WRAPPER),
     ("envoy.config.accesslog.v3.ExtensionFilter", WRAPPER),
     ("envoy.config.cluster.v3.Cluster", mapping(cluster::cluster)),
@@ -103,6 +103,7 @@ const MESSAGES: [(&str, Hook); 64] = [
     ("envoy.type.v3.FractionalPercent", short(Short::Other(scalar::fractional_percent))),
     ("envoy.type.v3.Percent", short(Short::Other(scalar::percent))),
     ("google.protobuf.Duration", short(Short::Other(scalar::duration))),
+    ("xds.core.v3.CidrRange", short(Short::Other(address::cidr_range))),
     ("xds.core.v3.TypedExtensionConfig", WRAPPER),
     ("xds.type.matcher.v3.RegexMatcher", text("regex")),
     ("xds.type.matcher.v3.StringMatcher", text("exact")),

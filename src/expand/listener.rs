@@ -9,6 +9,8 @@ use super::{http, tcp, tls, udp};
 /// What a chain may ask for that is only known once the first bytes are looked at.
 const INSPECTED: [&str; 3] = ["server_names", "application_protocols", "transport_protocol"];
 
+const FILTER: &str = "envoy.config.listener.v3.ListenerFilter";
+
 /// Keys of a chain directly in the listener are its only chain.
 pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     api_listener(walk, &mut object);
@@ -37,50 +39,39 @@ pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, mut obj
 /// Without the inspector no chain that asks for a server name is ever chosen, and Envoy does not say so.
 fn tls_inspector(walk: &mut Walk<'_>, object: &mut Object) {
     let chains = object.get("filter_chains").and_then(Node::items).unwrap_or_default();
-    let asks = |chain: &&Node| {
-        find(chain, "filter_chain_match").is_some_and(|asked| INSPECTED.iter().any(|name| find(asked, name).is_some()))
-    };
-    let Some(span) =
-        chains.iter().find(asks).and_then(|chain| find(chain, "filter_chain_match")).map(|asked| asked.span)
-    else {
-        return;
-    };
-    let is = |filter: &Node, short: &str, message: &str| {
-        let url = find(filter, "typed_config").and_then(|config| config.get(TYPE)).and_then(Node::as_str);
-        let name = find(filter, "name").and_then(Node::as_str);
-        url.map_or(name, Some).is_some_and(|text| text.ends_with(message) || text.ends_with(short))
-    };
-    let inspector = || {
-        let message = "envoy.config.listener.v3.ListenerFilter";
-        let name = Node::string(span, "tls_inspector");
-        (message, name)
-    };
-    let udp = object.get("address").and_then(|address| find(address, "socket_address")).and_then(|socket| {
-        find(socket, "protocol").and_then(Node::as_str).filter(|protocol| protocol.eq_ignore_ascii_case("UDP"))
-    });
-    if udp.is_some() {
+    let asked = chains.iter().filter_map(|chain| find(chain, "filter_chain_match"));
+    let mut inspected = asked.filter(|asked| INSPECTED.iter().any(|name| find(asked, name).is_some()));
+    let Some(span) = inspected.next().map(|asked| asked.span) else { return };
+    if object.get("address").is_some_and(is_udp) {
         return;
     }
+    let Some(inspector) = walk.named(FILTER, Node::string(span, "tls_inspector")) else { return };
     match object.get_mut("listener_filters") {
         Some(Node { value: Value::List(filters), .. }) => {
-            if filters.iter().any(|filter| is(filter, ".tls_inspector", ".TlsInspector")) {
-                return;
-            }
-            // The header of the proxy protocol comes before the bytes that the inspector looks at.
-            let proxied = filters.iter().rposition(|filter| is(filter, ".proxy_protocol", ".ProxyProtocol"));
-            let (message, name) = inspector();
-            if let Some(inspector) = walk.named(message, name) {
-                filters.insert(proxied.map_or(0, |position| position + 1), inspector);
+            if !filters.iter().any(|filter| is_filter(filter, ".tls_inspector", ".TlsInspector")) {
+                // The header of the proxy protocol comes before the bytes that the inspector looks at.
+                let proxy = filters.iter().rposition(|filter| is_filter(filter, ".proxy_protocol", ".ProxyProtocol"));
+                filters.insert(proxy.map_or(0, |position| position + 1), inspector);
             }
         }
+        // What is no list is complained about when it is read strictly.
         Some(_) => {}
-        None => {
-            let (message, name) = inspector();
-            if let Some(inspector) = walk.named(message, name) {
-                object.default("listener_filters", Node::list(span, vec![inspector]));
-            }
-        }
+        None => object.default("listener_filters", Node::list(span, vec![inspector])),
     }
+}
+
+/// Whether an expanded listener filter is this one, by its message or else by its name.
+fn is_filter(filter: &Node, name: &str, message: &str) -> bool {
+    let url = find(filter, "typed_config").and_then(|config| config.get(TYPE)).and_then(Node::as_str);
+    match url {
+        Some(url) => url.ends_with(message),
+        None => find(filter, "name").and_then(Node::as_str).is_some_and(|text| text.ends_with(name)),
+    }
+}
+
+fn is_udp(address: &Node) -> bool {
+    let protocol = find(address, "socket_address").and_then(|socket| find(socket, "protocol"));
+    protocol.and_then(Node::as_str).is_some_and(|protocol| protocol == "UDP")
 }
 
 /// For gRPC clients: the fields of a connection manager. Envoy's own form has an `api_listener` inside.

@@ -232,9 +232,13 @@ const BY_FIELD: &[(&str, Category)] = &[
 
 /// What a field asks for, if that is for its field to say.
 pub(super) fn of_field(field: &FieldDescriptor, message: &MessageDescriptor) -> Option<Category> {
-    let by_field = matches!(message.full_name(), TYPED | XDS_TYPED);
-    let position = by_field.then(|| BY_FIELD.binary_search_by_key(&field.full_name(), |(name, _)| name))?;
+    let position = is_general(message).then(|| BY_FIELD.binary_search_by_key(&field.full_name(), |(name, _)| name))?;
     position.ok().map(|position| BY_FIELD[position].1)
+}
+
+/// Whether a wrapper is the general one: its field says what it takes, and it must have a configuration.
+pub(super) fn is_general(message: &MessageDescriptor) -> bool {
+    matches!(message.full_name(), TYPED | XDS_TYPED)
 }
 
 /// What a wrapper takes where the walk is; `None` is any extension.
