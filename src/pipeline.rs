@@ -90,7 +90,8 @@ fn encode(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
         column: span.column,
     };
     let traits = Traits {
-        on_demand: native.kind == Kind::Listener && field::message(message, "api_listener").is_some(),
+        on_demand: native.on_demand
+            || (native.kind == Kind::Listener && field::message(message, "api_listener").is_some()),
         eds_service: if native.kind == Kind::Cluster { check::eds_service(message).map(Arc::from) } else { None },
     };
     Resource::new(native.kind, native.name.as_str(), &canonical::encode(schema, message), origin, traits)

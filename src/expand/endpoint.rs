@@ -97,8 +97,24 @@ fn weighted(walk: &Walk<'_>, locality: Node) -> Node {
 
 /// Whether any address of an expanded load assignment has to be resolved.
 pub(super) fn any_needs_dns(assignment: &Node) -> bool {
+    addresses(assignment).any(needs_dns)
+}
+
+/// The host name that all addresses of an expanded load assignment have in common.
+pub(super) fn only_host(assignment: &Node) -> Option<&Node> {
+    let mut only: Option<&Node> = None;
+    for address in addresses(assignment) {
+        let host = find(find(address, "socket_address")?, "address").filter(|_| needs_dns(address))?;
+        if only.is_some_and(|only| only.value != host.value) {
+            return None;
+        }
+        only.get_or_insert(host);
+    }
+    only
+}
+
+fn addresses(assignment: &Node) -> impl Iterator<Item = &Node> {
     let localities = find(assignment, "endpoints").and_then(Node::items).unwrap_or_default();
     let endpoints = localities.iter().filter_map(|locality| find(locality, "lb_endpoints")?.items()).flatten();
-    let addresses = endpoints.filter_map(|endpoint| find(find(endpoint, "endpoint")?, "address"));
-    addresses.into_iter().any(needs_dns)
+    endpoints.filter_map(|endpoint| find(find(endpoint, "endpoint")?, "address"))
 }

@@ -48,6 +48,15 @@ pub(super) fn filter(walk: &mut Walk<'_>, chain: &mut Object) -> Option<Node> {
     Some(Node::map(span, [("name", Node::string(span, FILTER)), ("typed_config", config?)]))
 }
 
+/// Whether a network filter, written in any form, is this one.
+pub(super) fn is_manager(filter: &Node) -> bool {
+    let url = find(filter, "typed_config").and_then(|config| config.get(TYPE)).and_then(Node::as_str);
+    match url.or_else(|| find(filter, "name").and_then(Node::as_str)).or_else(|| filter.as_str()) {
+        Some(text) => text.ends_with(MESSAGE) || text == FILTER || text == KEY,
+        None => find(filter, KEY).or_else(|| find(filter, FILTER)).is_some(),
+    }
+}
+
 /// The connection manager's fields with those that were written outside it.
 fn join(walk: &mut Walk<'_>, manager: Node, hoisted: Vec<Entry>) -> Node {
     let mut object = match Object::open(manager) {

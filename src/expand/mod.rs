@@ -12,6 +12,7 @@
 mod address;
 mod cluster;
 mod config_source;
+mod defaults;
 mod endpoint;
 mod extension;
 mod header;
@@ -22,7 +23,11 @@ mod matcher;
 mod object;
 mod route;
 mod scalar;
+mod server;
+mod slot;
 mod tcp;
+mod tls;
+mod udp;
 mod walk;
 
 #[cfg(test)]
@@ -54,6 +59,8 @@ pub struct Native {
     pub item: usize,
     /// Whether the expansion of that item found an error.
     pub broken: bool,
+    /// A listener of a gRPC server, which asks for it by name; Envoy refuses it when it asks for all listeners.
+    pub on_demand: bool,
 }
 
 /// A resource with the place of its name.
@@ -66,31 +73,44 @@ struct Made {
 /// Every resource that the topology stands for, those derived from others (inline route tables, endpoints) included.
 pub fn expand(schema: &Schema, topology: Topology, findings: &mut Findings) -> Vec<Native> {
     let Topology { items, static_resources } = topology;
+    let known = Known { schema, static_resources, types: extension::types(schema, &items) };
     let mut made = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
         let (before, first) = (findings.len(), made.len());
-        expand_item(schema, &static_resources, item, findings, &mut made);
+        expand_item(&known, item, findings, &mut made);
         let broken = findings.as_slice()[before..].iter().any(|finding| finding.level == Level::Error);
         for Made { native, .. } in &mut made[first..] {
             (native.item, native.broken) = (index, broken);
         }
     }
     duplicates(&made, findings);
-    made.into_iter().map(|made| made.native).collect()
+    let mut natives: Vec<Native> = made.into_iter().map(|made| made.native).collect();
+    server::mark(&mut natives);
+    natives
 }
 
-fn expand_item(
-    schema: &Schema,
-    static_resources: &StaticResources,
-    item: Item,
-    findings: &mut Findings,
-    made: &mut Vec<Made>,
-) {
+/// What expanding any item takes from outside it.
+struct Known<'a> {
+    schema: &'a Schema,
+    static_resources: StaticResources,
+    types: extension::Types,
+}
+
+fn expand_item(known: &Known<'_>, item: Item, findings: &mut Findings, made: &mut Vec<Made>) {
     let Item { kind: section, mut node, path } = item;
     let verbatim = is_verbatim(&node);
     let Some(kind) = kind_of(section, &node, &path, findings) else { return };
-    let (name, name_span) = name_of(schema, kind, &mut node, &path, findings);
-    let native = |node, path| Native { kind, name: name.clone(), node, path, verbatim, item: 0, broken: false };
+    let (name, name_span) = name_of(known.schema, kind, &mut node, &path, findings);
+    let native = |node, path| Native {
+        kind,
+        name: name.clone(),
+        node,
+        path,
+        verbatim,
+        on_demand: false,
+        item: 0,
+        broken: false,
+    };
     if verbatim {
         if let Ok(mut object) = Object::open(node) {
             object.take(TYPE);
@@ -98,8 +118,11 @@ fn expand_item(
         }
         return;
     }
-    let mut walk = Walk::new(schema, static_resources, findings, &path);
-    if kind == Kind::Listener {
+    let mut walk = Walk::new(known.schema, &known.static_resources, &known.types, findings, &path);
+    if kind == Kind::ExtensionConfig {
+        walk.slot = Some(slot::DISCOVERED);
+    }
+    if matches!(kind, Kind::Listener | Kind::Cluster) {
         let name = if name.is_empty() { stand_in(name_span) } else { name.clone() };
         walk.scope = Scope::Named { name, chains: 1 };
     }

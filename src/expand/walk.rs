@@ -7,11 +7,13 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
+use crate::envoy::extensions::Category;
 use crate::envoy::{Entry, FieldDescriptor, Kind, MAX_DEPTH, MessageDescriptor, Node, Path, Schema, Value};
 use crate::topology::StaticResources;
 
+use super::extension::Types;
 use super::object::{Object, TYPE, is_verbatim};
-use super::{Made, Native, hooks};
+use super::{Made, Native, hooks, slot};
 
 /// What may be written where a message of one type is expected.
 #[derive(Clone, Copy)]
@@ -46,15 +48,18 @@ pub(super) type Mapping = fn(&mut Walk<'_>, &MessageDescriptor, Object) -> Objec
 /// Rewrites a mapping where a list of messages of one type is expected.
 pub(super) type ListHook = fn(&mut Walk<'_>, Vec<Entry>) -> Vec<Node>;
 
+/// Rewrites a proto map.
+pub(super) type MapHook = fn(&mut Walk<'_>, Vec<Entry>) -> Vec<Entry>;
+
 /// Where derived names come from.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Scope {
     /// Nothing to derive from; where that matters, a finding has been made already.
     #[default]
     Unknown,
-    /// Inside a listener, or inside one of its chains if it has several.
+    /// Inside a cluster, inside a listener, or inside one of the listener's chains if it has several.
     Named {
-        /// The listener's name, or `listener/chain`.
+        /// The cluster's or the listener's name, or `listener/chain`.
         name: String,
         /// How many chains the listener has.
         chains: usize,
@@ -72,8 +77,18 @@ pub(super) enum Scope {
 pub(super) struct Walk<'a> {
     pub(super) schema: &'a Schema,
     pub(super) static_resources: &'a StaticResources,
+    /// What the `ExtensionConfig` resources are, by their names.
+    pub(super) types: &'a Types,
     pub(super) path: Path,
     pub(super) scope: Scope,
+    /// What the field asks for whose value comes next; `None` is any extension.
+    pub(super) slot: Option<Category>,
+    /// Inside a filter chain that speaks HTTP.
+    pub(super) http: bool,
+    /// Inside a cluster.
+    pub(super) upstream: bool,
+    /// The host that all endpoints of the cluster are, if that is a name.
+    pub(super) host: Option<Node>,
     findings: &'a mut Findings,
     derived: Vec<Made>,
     /// The places of what was taken as it is.
@@ -86,14 +101,20 @@ impl<'a> Walk<'a> {
     pub(super) fn new(
         schema: &'a Schema,
         static_resources: &'a StaticResources,
+        types: &'a Types,
         findings: &'a mut Findings,
         item: &str,
     ) -> Self {
         Self {
             schema,
             static_resources,
+            types,
             path: start(item),
             scope: Scope::default(),
+            slot: None,
+            http: false,
+            upstream: false,
+            host: None,
             findings,
             derived: Vec::new(),
             verbatim: BTreeSet::new(),
@@ -214,6 +235,12 @@ impl<'a> Walk<'a> {
         if field.is_map() {
             let pair = field.kind();
             let values = pair.as_message().map(MessageDescriptor::map_entry_value_field);
+            let node = match (node, hooks::of_map(field.name())) {
+                (Node { span, value: Value::Map(entries) }, Some(hook)) => {
+                    Node { span, value: Value::Map(hook(self, entries)) }
+                }
+                (node, _) => node,
+            };
             return Some(match values {
                 Some(values) => self.values(&values, node),
                 None => node,
@@ -257,6 +284,7 @@ impl<'a> Walk<'a> {
     fn single(&mut self, field: &FieldDescriptor, mut node: Node) -> Option<Node> {
         let kind = field.kind();
         if let Some(message) = kind.as_message() {
+            self.slot = slot::of_field(field, message);
             return self.message(message, node);
         }
         if let (Some(names), Value::String(text)) = (kind.as_enum(), &mut node.value)
@@ -285,6 +313,7 @@ impl<'a> Walk<'a> {
             node,
             path: self.item.clone(),
             verbatim: false,
+            on_demand: false,
             item: 0,
             broken: false,
         };

@@ -186,3 +186,30 @@ fn a_tcp_proxy_is_the_last_filter() {
         weighted
     );
 }
+
+#[test]
+fn datagrams_go_to_a_cluster() {
+    let proxy = |prefix: &str, rest: Json| {
+        let route = "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.Route";
+        let action = json!({ "name": "route", "typed_config": { "@type": route, "cluster": "c" } });
+        let mut config = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig",
+            "stat_prefix": prefix,
+            "matcher": { "on_no_match": { "action": action } },
+        });
+        config.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        json!({ "name": "envoy.filters.udp_listener.udp_proxy", "typed_config": config })
+    };
+    let table = [
+        ("udp_proxy: c", proxy("l", json!({}))),
+        ("udp_proxy: {cluster: c, idle_timeout: 5m}", proxy("l", json!({ "idle_timeout": "300s" }))),
+        ("udp_proxy: {cluster: c, stat_prefix: p}", proxy("p", json!({}))),
+        ("listener_filters: [{udp_proxy: c}]", proxy("l", json!({}))),
+        ("listener_filters: null, udp_proxy: c", proxy("l", json!({}))),
+    ];
+    for (fields, expected) in table {
+        assert_eq!(listener(fields)["LDS l"]["listener_filters"], json!([expected]), "{fields}");
+    }
+    let made = listener("listener_filters: [{name: first}], udp_proxy: c");
+    assert_eq!(made["LDS l"]["listener_filters"], json!([{ "name": "first" }, proxy("l", json!({}))]));
+}

@@ -1,11 +1,13 @@
 //! YAML in, native JSON out.
 
 mod cluster;
+mod defaults;
 mod extension;
 mod listener;
 mod mistakes;
 mod route;
 mod scalar;
+mod tls;
 mod whole;
 
 use std::sync::Arc;
