@@ -28,7 +28,7 @@ const CLUSTER_FIELDS: &[(&str, &str)] = &[
 
 pub(super) fn check(
     schema: &Schema,
-    resources: &[Checked],
+    resources: &[&Checked],
     static_resources: &StaticResources,
     findings: &mut Findings,
 ) {

@@ -19,7 +19,9 @@ mod hooks;
 mod http;
 mod listener;
 mod matcher;
+mod merge;
 mod object;
+mod patch;
 mod route;
 mod scalar;
 mod tcp;
@@ -32,7 +34,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
 use crate::envoy::{Kind, Node, Schema, Value};
-use crate::topology::{Item, StaticResources, Topology, section_of};
+use crate::topology::{Item, Membership, StaticResources, Topology, section_of};
 
 use object::{Object, TYPE, is_verbatim};
 use walk::{Scope, Walk};
@@ -50,6 +52,8 @@ pub struct Native {
     pub path: String,
     /// Written with `"@type"`: taken as it is.
     pub verbatim: bool,
+    /// The node groups that it is for.
+    pub groups: Membership,
 }
 
 /// A resource with the place of its name.
@@ -59,15 +63,22 @@ struct Made {
     name_span: Span,
 }
 
-/// Every resource that the topology stands for, those derived from others (inline route tables, endpoints) included.
+/// Every resource that the topology stands for, those derived from others (inline route tables, endpoints) included, with its
+/// patches applied. A name can come twice, for different node groups.
 pub fn expand(schema: &Schema, topology: Topology, findings: &mut Findings) -> Vec<Native> {
-    let Topology { items, static_resources } = topology;
+    let Topology { items, patches, node_groups, static_resources } = topology;
     let mut made = Vec::new();
     for item in items {
+        let groups = item.groups.clone();
+        let first = made.len();
         expand_item(schema, &static_resources, item, findings, &mut made);
+        for made in &mut made[first..] {
+            made.native.groups = groups.clone();
+        }
     }
     duplicates(&made, findings);
-    made.into_iter().map(|made| made.native).collect()
+    let natives = made.into_iter().map(|made| made.native).collect();
+    patch::apply(schema, patches, &node_groups, natives, findings)
 }
 
 fn expand_item(
@@ -77,14 +88,14 @@ fn expand_item(
     findings: &mut Findings,
     made: &mut Vec<Made>,
 ) {
-    let Item { kind: section, node, path } = item;
+    let Item { kind: section, node, path, groups } = item;
     let verbatim = is_verbatim(&node);
     let Some(kind) = kind_of(section, &node, &path, findings) else { return };
     let name = name_of(kind, &node, &path, findings);
     if verbatim {
         if let (Some((name, name_span)), Ok(mut object)) = (name, Object::open(node)) {
             object.take(TYPE);
-            made.push(Made { native: Native { kind, name, node: object.close(), path, verbatim }, name_span });
+            made.push(Made { native: Native { kind, name, node: object.close(), path, verbatim, groups }, name_span });
         }
         return;
     }
@@ -98,7 +109,7 @@ fn expand_item(
         if kind == Kind::Endpoint {
             node = endpoint::served(node);
         }
-        made.push(Made { native: Native { kind, name, node, path, verbatim }, name_span });
+        made.push(Made { native: Native { kind, name, node, path, verbatim, groups }, name_span });
     }
     made.extend(derived);
 }
@@ -166,19 +177,20 @@ fn name_of(kind: Kind, node: &Node, path: &str, findings: &mut Findings) -> Opti
     Some((name, span))
 }
 
-/// Each kind has its own names, and each name is given once, whoever gives it.
+/// Each kind has its own names, and each name is given once in a node group, whoever gives it.
 fn duplicates(made: &[Made], findings: &mut Findings) {
-    let mut first: BTreeMap<(Kind, &str), &Made> = BTreeMap::new();
+    let mut named: BTreeMap<(Kind, &str), Vec<&Made>> = BTreeMap::new();
     for second in made.iter().filter(|made| !made.native.name.is_empty()) {
-        let Made { native: Native { kind, name, path, .. }, name_span } = second;
-        if let Some(first) = first.get(&(*kind, name.as_str())) {
+        let Made { native: Native { kind, name, path, groups, .. }, name_span } = second;
+        let earlier = named.entry((*kind, name.as_str())).or_default();
+        if let Some(first) = earlier.iter().find(|first| first.native.groups.overlaps(groups)) {
             let message = format!("the {} `{name}` is given twice", short(*kind));
             let finding = Finding::error("duplicate-resource", *name_span, path.clone(), message)
                 .related(first.name_span, format!("first given here, at {}", first.native.path))
                 .help("rename or remove one; the order of files and items never decides");
             findings.push(finding);
         } else {
-            first.insert((*kind, name), second);
+            earlier.push(second);
         }
     }
 }

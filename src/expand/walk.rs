@@ -6,7 +6,7 @@
 
 use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
 use crate::envoy::{Entry, FieldDescriptor, Kind, MAX_DEPTH, MessageDescriptor, Node, Path, Schema, Value};
-use crate::topology::StaticResources;
+use crate::topology::{Membership, StaticResources};
 
 use super::object::{Object, is_verbatim};
 use super::{Made, Native, hooks};
@@ -247,7 +247,8 @@ impl<'a> Walk<'a> {
 
     /// Makes a resource beside the item, from its native form.
     pub(super) fn made(&mut self, kind: Kind, name: &str, name_span: Span, node: Node) {
-        let native = Native { kind, name: name.to_owned(), node, path: self.item.clone(), verbatim: false };
+        let (name, path) = (name.to_owned(), self.item.clone());
+        let native = Native { kind, name, node, path, verbatim: false, groups: Membership::default() };
         self.derived.push(Made { native, name_span });
     }
 

@@ -83,6 +83,9 @@ pub struct ClientStatus {
 /// Refusals that are remembered beyond their stream. Nodes that vanish for good after a refusal would otherwise add up.
 const MAX_DOUBTS: usize = 10_000;
 
+/// Nodes without a group that are remembered, so that each is logged once.
+const MAX_UNMATCHED: usize = 10_000;
+
 /// What nodes may hold besides what they say.
 #[derive(Debug, Default)]
 struct Doubts {
@@ -98,6 +101,8 @@ pub struct Clients {
     opened: AtomicU64,
     streams: Mutex<BTreeMap<u64, Arc<Mutex<ClientStatus>>>>,
     doubts: Mutex<Doubts>,
+    /// Nodes that were last seen without a group.
+    unmatched: Mutex<BTreeSet<Arc<str>>>,
 }
 
 impl Clients {
@@ -118,6 +123,16 @@ impl Clients {
         let status = Arc::new(Mutex::new(status));
         lock(&self.streams).insert(id, Arc::clone(&status));
         Client { id, status, clients: Arc::clone(self) }
+    }
+
+    /// Notes whether a node belongs to a group; true if that is news of a node that belongs to none.
+    pub(super) fn match_node(&self, node: &Arc<str>, is_matched: bool) -> bool {
+        let mut unmatched = lock(&self.unmatched);
+        if is_matched {
+            unmatched.remove(node);
+            return false;
+        }
+        unmatched.len() < MAX_UNMATCHED && unmatched.insert(Arc::clone(node))
     }
 
     /// Remembers what a node refused: when it reconnects, its account of what it holds is wrong.
@@ -199,6 +214,14 @@ mod tests {
         assert_eq!(revisions(&clients), [None, Some(7)]);
         drop(first);
         assert_eq!(revisions(&clients), [Some(7)]);
+    }
+
+    #[test]
+    fn a_node_without_a_group_is_news_once() {
+        let clients = Clients::new();
+        let node: Arc<str> = "a".into();
+        let news = [false, false, true, false].map(|is_matched| clients.match_node(&node, is_matched));
+        assert_eq!(news, [true, false, false, true]);
     }
 
     #[test]
