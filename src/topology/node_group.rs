@@ -21,8 +21,6 @@ struct Definition {
     group: NodeGroup,
     name_span: Span,
     path: String,
-    /// Its selector could be read.
-    sound: bool,
 }
 
 /// Reads every `node_groups` there is, given with the places of the keys; there should be one at most.
@@ -33,6 +31,7 @@ pub(super) fn definitions(sections: Vec<(Span, Node)>, findings: &mut Findings) 
         return Definitions { groups: vec![group], complete: true };
     };
     let first = *first;
+    let before = findings.len();
     let mut reader = Reader { findings, path: Path::new(), complete: true };
     reader.path.field(NODE_GROUPS);
     let mut all = Vec::new();
@@ -48,9 +47,10 @@ pub(super) fn definitions(sections: Vec<(Span, Node)>, findings: &mut Findings) 
     }
     let complete = reader.complete;
     duplicates(&all, findings);
-    if complete && all.iter().all(|definition| definition.sound) {
+    // Which group comes first means nothing before all of them can be read.
+    if findings.len() == before {
         unreachable(&all, findings);
-        if !all.is_empty() && !all.iter().any(|definition| definition.group.selector.is_catch_all()) {
+        if !all.iter().any(|definition| definition.group.selector.is_catch_all()) {
             let message = "a node that matches no group is sent nothing";
             let finding = Finding::warning("no-catch-all", first, NODE_GROUPS, message);
             findings
@@ -164,7 +164,6 @@ impl Reader<'_> {
             self.report(node.span, format!("a node group is a mapping, not {}", node.describe()), EXAMPLE);
             return None;
         };
-        let before = self.findings.len();
         let (mut name, mut selector, mut named) = (None, None, false);
         for Entry { key, key_span, value } in entries {
             self.path.field(&key);
@@ -193,7 +192,7 @@ impl Reader<'_> {
             selector: selector.unwrap_or_default(),
             static_resources: StaticResources::default(),
         };
-        Some(Definition { group, name_span, path: self.path.to_string(), sound: self.findings.len() == before })
+        Some(Definition { group, name_span, path: self.path.to_string() })
     }
 
     fn name(&mut self, node: Node) -> Option<(String, Span)> {

@@ -82,12 +82,7 @@ impl Reader<'_> {
         let Some(entries) = node.entries() else {
             let message =
                 format!("a string or a mapping such as `{{prefix: edge-}}` is expected here, not {}", node.describe());
-            let quote = "a text that looks like something else needs quotes";
-            self.report(
-                node.span,
-                message,
-                if matches!(node.value, Value::Number(_) | Value::Bool(_)) { quote } else { "" },
-            );
+            self.report(node.span, message, quotes(node));
             return None;
         };
         let before = self.findings.len();
@@ -149,7 +144,7 @@ impl Reader<'_> {
             }
             Some(text) => Some(text.to_owned()),
             None => {
-                self.report(node.span, format!("a string is expected here, not {}", node.describe()), "");
+                self.report(node.span, format!("a string is expected here, not {}", node.describe()), quotes(node));
                 None
             }
         }
@@ -205,5 +200,13 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+}
+
+/// What to do where YAML took a text for something else.
+fn quotes(node: &Node) -> &'static str {
+    match node.value {
+        Value::Number(_) | Value::Bool(_) => "a text that looks like something else needs quotes",
+        _ => "",
     }
 }

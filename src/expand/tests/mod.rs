@@ -4,6 +4,7 @@ mod cluster;
 mod extension;
 mod listener;
 mod mistakes;
+mod patch;
 mod route;
 mod scalar;
 mod whole;
