@@ -105,7 +105,7 @@ fn in_each_group(
         if at.len() < groups.len() {
             let names: Vec<String> = at.iter().map(|group| format!("`{}`", groups[*group].name)).collect();
             let noun = if names.len() == 1 { "node group" } else { "node groups" };
-            finding.message = format!("{}, in the {noun} {}", finding.message, names.join(", "));
+            finding.message = format!("{} in the {noun} {}", finding.message, names.join(", "));
         }
         findings.push(finding);
     }
