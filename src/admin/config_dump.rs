@@ -120,7 +120,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::snapshot::{Origin, Resource, Traits};
+    use crate::snapshot::{Origin, Resource, Selectors, Traits};
 
     fn stream(node: &str, group: Option<&str>) -> ClientStatus {
         ClientStatus {
@@ -144,7 +144,7 @@ mod tests {
             vec![Resource::new(Kind::Cluster, "a", b"", origin, Traits::default())]
         };
         let groups = BTreeMap::from([("edge".into(), resource()), ("batch".into(), resource())]);
-        let (snapshot, _) = Snapshot::next(None, groups).unwrap();
+        let (snapshot, _) = Snapshot::next(None, groups, Selectors::default()).unwrap();
         let clients = [stream("a", Some("edge")), stream("a", Some("edge")), stream("b", None)];
         let names = |node: Option<&str>, group: Option<&str>| {
             let selection = Selection { node: node.map(str::to_owned), group: group.map(str::to_owned) };

@@ -3,7 +3,7 @@
 //! The shapes of this page are its own, so that the other stages can change theirs without breaking scripts; they are
 //! filled by taking those apart completely.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -41,6 +41,8 @@ struct Page<'a> {
     source_digest: Option<&'a str>,
     served_digest: Option<&'a str>,
     groups: BTreeMap<Arc<str>, BTreeMap<&'static str, Type>>,
+    /// How many connected nodes belong to no group, and are sent nothing.
+    unmatched_nodes: usize,
     clients: Vec<Client>,
 }
 
@@ -89,6 +91,8 @@ impl<'a> Page<'a> {
         let Status { verdict, attempted, succeeded, report, error, watched, sources, source_digest, served_digest } =
             status;
         let groups = snapshot.into_iter().flat_map(Snapshot::groups);
+        let unmatched = clients.iter().filter(|client| snapshot.is_some() && client.group.is_none());
+        let unmatched: BTreeSet<&str> = unmatched.map(|client| client.node.as_str()).collect();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             ready: snapshot.is_some(),
@@ -103,6 +107,7 @@ impl<'a> Page<'a> {
             source_digest: source_digest.as_deref(),
             served_digest: served_digest.as_deref(),
             groups: groups.map(|group| (Arc::clone(group.name()), types(group))).collect(),
+            unmatched_nodes: unmatched.len(),
             clients: clients.into_iter().map(client).collect(),
         }
     }

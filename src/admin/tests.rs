@@ -18,7 +18,7 @@ use super::*;
 use crate::diagnostic::{Files, Finding, Findings, Report, Span};
 use crate::envoy::Kind;
 use crate::reload::{SourceFile, Status, Verdict};
-use crate::snapshot::{DEFAULT_GROUP, Origin, Resource, Snapshot, Traits};
+use crate::snapshot::{DEFAULT_GROUP, Origin, Resource, Selectors, Snapshot, Traits};
 
 struct Port {
     url: String,
@@ -65,7 +65,7 @@ impl Port {
 
     fn publish(&self, resources: Vec<Resource>) {
         let groups = BTreeMap::from([(DEFAULT_GROUP.into(), resources)]);
-        let (snapshot, _) = Snapshot::next(None, groups).unwrap();
+        let (snapshot, _) = Snapshot::next(None, groups, Selectors::default()).unwrap();
         self.state.store.publish(Arc::new(snapshot));
     }
 }

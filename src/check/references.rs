@@ -32,7 +32,7 @@ const COMPARISONS: usize = 100_000;
 
 pub(super) fn check(
     schema: &Schema,
-    resources: &[Checked],
+    resources: &[&Checked],
     static_resources: &StaticResources,
     findings: &mut Findings,
 ) {

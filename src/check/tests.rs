@@ -7,11 +7,11 @@ fn findings(sections: &str) -> Report {
     let text = format!("version: 1\n{sections}\n");
     let document = Document { name: "t".into(), bytes: text.as_bytes().into() };
     let (mut files, mut findings) = (Files::new(), Findings::new());
-    let mut topology = crate::topology::parse(&[document], &mut files, &mut findings);
-    let static_resources = std::mem::take(&mut topology.static_resources);
+    let topology = crate::topology::parse(&[document], &mut files, &mut findings);
+    let node_groups = std::sync::Arc::clone(&topology.node_groups);
     let schema = Schema::embedded();
     let natives = crate::expand::expand(&schema, topology, &mut findings);
-    check(&schema, natives, &static_resources, &mut findings);
+    check(&schema, natives, &node_groups, &mut findings);
     Report::new(findings, std::sync::Arc::new(files))
 }
 

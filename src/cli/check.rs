@@ -39,6 +39,7 @@ impl Check {
         let Self { input, output, strict, verbose } = self;
         let (schema, documents) = input.load()?;
         let compiled = pipeline::compile(&schema, &documents);
+        let resources = compiled.resources();
         let report = if strict { compiled.report.strict() } else { compiled.report };
         let ok = !report.has_errors();
         match output {
@@ -48,7 +49,6 @@ impl Check {
             Form::Text => {
                 let least = if verbose { Level::Info } else { Level::Warning };
                 eprint!("{}", report.render_all(least));
-                let resources: usize = compiled.groups.values().map(Vec::len).sum();
                 println!("{}", verdict(&report, documents.len(), resources));
             }
         }

@@ -20,7 +20,9 @@ mod hooks;
 mod http;
 mod listener;
 mod matcher;
+mod merge;
 mod object;
+mod patch;
 mod route;
 mod scalar;
 mod server;
@@ -37,7 +39,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Finding, Findings, Level, Span, did_you_mean};
 use crate::envoy::{Entry, FieldDescriptor, Kind, Node, Schema, Value};
-use crate::topology::{Item, StaticResources, Topology, section_of};
+use crate::topology::{Item, Membership, StaticResources, Topology, section_of};
 
 use object::{Object, TYPE, is_verbatim};
 use walk::{Scope, Walk};
@@ -61,6 +63,18 @@ pub struct Native {
     pub broken: bool,
     /// A listener of a gRPC server, which asks for it by name; Envoy refuses it when it asks for all listeners.
     pub on_demand: bool,
+    /// The node groups that it is for.
+    pub groups: Membership,
+}
+
+impl Native {
+    /// The same resource with another content, for some of its groups.
+    fn variant(&self, node: Node, groups: Membership) -> Self {
+        let Self { kind, name, path, verbatim, item, broken, on_demand, node: _, groups: _ } = self;
+        let (name, path) = (name.clone(), path.clone());
+        let (kind, verbatim, item, broken, on_demand) = (*kind, *verbatim, *item, *broken, *on_demand);
+        Self { kind, name, node, path, verbatim, item, broken, on_demand, groups }
+    }
 }
 
 /// A resource with the place of its name.
@@ -70,23 +84,26 @@ struct Made {
     name_span: Span,
 }
 
-/// Every resource that the topology stands for, those derived from others (inline route tables, endpoints) included.
+/// Every resource that the topology stands for, those derived from others (inline route tables, endpoints) included, with its
+/// patches applied. A name can come twice, for different node groups.
 pub fn expand(schema: &Schema, topology: Topology, findings: &mut Findings) -> Vec<Native> {
-    let Topology { items, static_resources } = topology;
+    let Topology { items, patches, node_groups, static_resources } = topology;
     let known = Known { schema, static_resources, types: extension::types(schema, &items) };
     let mut made = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
+        let groups = item.groups.clone();
         let (before, first) = (findings.len(), made.len());
         expand_item(&known, item, findings, &mut made);
         let broken = findings.as_slice()[before..].iter().any(|finding| finding.level == Level::Error);
         for Made { native, .. } in &mut made[first..] {
             (native.item, native.broken) = (index, broken);
+            native.groups = groups.clone();
         }
     }
     duplicates(&made, findings);
     let mut natives: Vec<Native> = made.into_iter().map(|made| made.native).collect();
     server::mark(&mut natives);
-    natives
+    patch::apply(schema, patches, &node_groups, natives, findings)
 }
 
 /// What expanding any item takes from outside it.
@@ -97,7 +114,7 @@ struct Known<'a> {
 }
 
 fn expand_item(known: &Known<'_>, item: Item, findings: &mut Findings, made: &mut Vec<Made>) {
-    let Item { kind: section, mut node, path } = item;
+    let Item { kind: section, mut node, path, groups: _ } = item;
     let verbatim = is_verbatim(&node);
     let Some(kind) = kind_of(section, &node, &path, findings) else { return };
     let (name, name_span) = name_of(known.schema, kind, &mut node, &path, findings);
@@ -110,6 +127,7 @@ fn expand_item(known: &Known<'_>, item: Item, findings: &mut Findings, made: &mu
         on_demand: false,
         item: 0,
         broken: false,
+        groups: Membership::default(),
     };
     if verbatim {
         if let Ok(mut object) = Object::open(node) {
@@ -214,19 +232,20 @@ fn is_misspelled(schema: &Schema, kind: Kind, key: &str, field: &str) -> bool {
     !known && did_you_mean(key, fields.iter().map(FieldDescriptor::name)) == Some(field)
 }
 
-/// Each kind has its own names, and each name is given once, whoever gives it.
+/// Each kind has its own names, and each name is given once in a node group, whoever gives it.
 fn duplicates(made: &[Made], findings: &mut Findings) {
-    let mut first: BTreeMap<(Kind, &str), &Made> = BTreeMap::new();
+    let mut named: BTreeMap<(Kind, &str), Vec<&Made>> = BTreeMap::new();
     for second in made.iter().filter(|made| !made.native.name.is_empty()) {
-        let Made { native: Native { kind, name, path, .. }, name_span } = second;
-        if let Some(first) = first.get(&(*kind, name.as_str())) {
+        let Made { native: Native { kind, name, path, groups, .. }, name_span } = second;
+        let earlier = named.entry((*kind, name.as_str())).or_default();
+        if let Some(first) = earlier.iter().find(|first| first.native.groups.overlaps(groups)) {
             let message = format!("the {} `{name}` is given twice", short(*kind));
             let finding = Finding::error("duplicate-resource", *name_span, path.clone(), message)
                 .related(first.name_span, format!("first given here, at {}", first.native.path))
                 .help("rename or remove one; the order of files and items never decides");
             findings.push(finding);
         } else {
-            first.insert((*kind, name), second);
+            earlier.push(second);
         }
     }
 }

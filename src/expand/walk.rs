@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
 use crate::envoy::extensions::Category;
 use crate::envoy::{Entry, FieldDescriptor, Kind, MAX_DEPTH, MessageDescriptor, Node, Path, Schema, Value};
-use crate::topology::StaticResources;
+use crate::topology::{Membership, StaticResources};
 
 use super::extension::Types;
 use super::object::{Object, TYPE, is_verbatim};
@@ -316,6 +316,7 @@ impl<'a> Walk<'a> {
             on_demand: false,
             item: 0,
             broken: false,
+            groups: Membership::default(),
         };
         self.derived.push(Made { native, name_span });
     }

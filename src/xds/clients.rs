@@ -86,6 +86,9 @@ const MAX_DOUBTS: usize = 10_000;
 /// Refused names by the stream that must make them good.
 type ByStream = BTreeMap<u64, BTreeSet<Arc<str>>>;
 
+/// Nodes without a group that are remembered, so that each is logged once.
+const MAX_UNMATCHED: usize = 10_000;
+
 /// What nodes may hold besides what they say.
 #[derive(Debug, Default)]
 struct Doubts {
@@ -103,6 +106,8 @@ pub struct Clients {
     opened: AtomicU64,
     streams: Mutex<BTreeMap<u64, Arc<Mutex<ClientStatus>>>>,
     doubts: Mutex<Doubts>,
+    /// Nodes that were last seen without a group.
+    unmatched: Mutex<BTreeSet<Arc<str>>>,
 }
 
 impl Clients {
@@ -132,6 +137,16 @@ impl Clients {
         if !ended.is_empty() {
             by_stream.entry(heir).or_default().extend(ended.into_iter().flat_map(|(_, names)| names));
         }
+    }
+
+    /// Notes whether a node belongs to a group; true if that is news of a node that belongs to none.
+    pub(super) fn match_node(&self, node: &Arc<str>, is_matched: bool) -> bool {
+        let mut unmatched = lock(&self.unmatched);
+        if is_matched {
+            unmatched.remove(node);
+            return false;
+        }
+        unmatched.len() < MAX_UNMATCHED && unmatched.insert(Arc::clone(node))
     }
 }
 
@@ -231,6 +246,14 @@ mod tests {
 
     fn names(names: &[&str]) -> BTreeSet<Arc<str>> {
         names.iter().map(|name| Arc::from(*name)).collect()
+    }
+
+    #[test]
+    fn a_node_without_a_group_is_news_once() {
+        let clients = Clients::new();
+        let node: Arc<str> = "a".into();
+        let news = [false, false, true, false].map(|is_matched| clients.match_node(&node, is_matched));
+        assert_eq!(news, [true, false, false, true]);
     }
 
     #[test]

@@ -13,14 +13,14 @@ use tracing::{debug, info, warn};
 
 use super::clients::{Client, ClientStatus, Clients, KindState, KindStatus, Nack};
 use super::codec::Outgoing;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, OpenStream};
+use super::node;
 use super::order::{Conversation, Response};
-use super::server::GroupOf;
 use super::service::Route;
 use super::track::Answer;
 use super::{Request, origins};
 use crate::envoy::Kind;
-use crate::snapshot::{Group, Snapshot, Store};
+use crate::snapshot::{Group, NodeFields, Snapshot, Store};
 
 /// Unknown type URLs that are remembered, so that each is logged once.
 const MAX_UNKNOWN_TYPES: usize = 16;
@@ -32,7 +32,6 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) gate_timeout: Duration,
     pub(super) identifier: Arc<str>,
-    pub(super) group_of: GroupOf,
 }
 
 impl std::fmt::Debug for Shared {
@@ -107,7 +106,8 @@ async fn sleep_until(deadline: Option<Instant>) {
 
 /// Who the client is.
 struct Identity {
-    node: Node,
+    /// What chooses its group.
+    fields: NodeFields,
     id: Arc<str>,
     client: Client,
 }
@@ -121,6 +121,8 @@ struct Session {
     identity: Option<Identity>,
     snapshot: Option<Arc<Snapshot>>,
     group: Option<Arc<Group>>,
+    /// While there is something to serve, but not to this node.
+    unmatched: Option<OpenStream>,
     unknown_types: BTreeSet<String>,
 }
 
@@ -136,6 +138,7 @@ impl Session {
             identity: None,
             snapshot,
             group: None,
+            unmatched: None,
             unknown_types: BTreeSet::new(),
         }
     }
@@ -148,12 +151,20 @@ impl Session {
 
     /// A node without a group keeps what it has.
     fn choose_group(&mut self) {
-        let Some(Identity { node, client, .. }) = &self.identity else { return };
-        let group = self.snapshot.as_ref().and_then(|snapshot| (self.shared.group_of)(snapshot, node));
+        let (Some(Identity { fields, id, client }), Some(snapshot)) = (&self.identity, &self.snapshot) else { return };
+        let group = snapshot.group_of(fields).cloned();
         if group.as_ref().map(|group| group.name()) != self.group.as_ref().map(|group| group.name()) {
             let name = group.as_ref().map(|group| group.name().to_string());
-            debug!(node = node.id, group = name, "node group chosen");
+            debug!(node = &**id, group = name, "node group chosen");
             client.update(|status| status.group = name);
+        }
+        if self.shared.clients.match_node(id, group.is_some()) {
+            let NodeFields { id, cluster, .. } = fields;
+            warn!(node = id, cluster, "the node matches no node group; it keeps what it has and is sent nothing");
+        }
+        match &group {
+            Some(_) => self.unmatched = None,
+            None => _ = self.unmatched.get_or_insert_with(|| self.shared.metrics.unmatched()),
         }
         self.group = group;
     }
@@ -186,13 +197,11 @@ impl Session {
 
     /// "Only the first request on a stream is guaranteed to carry the node identifier."
     fn identify(&mut self, node: Option<Node>) -> Result<(), Status> {
-        let Some(mut node) = node.filter(|node| !node.id.is_empty()) else {
+        let Some(node) = node.filter(|node| !node.id.is_empty()) else {
             return Err(Status::invalid_argument(
                 "missing node information: the first request must carry a node with an id",
             ));
         };
-        // What an Envoy has compiled in chooses no group, and is most of the node's weight.
-        node.extensions = Vec::new();
         let status = ClientStatus {
             node: node.id.clone(),
             cluster: node.cluster.clone(),
@@ -214,7 +223,7 @@ impl Session {
             "client connected"
         );
         let client = self.shared.clients.register(status);
-        self.identity = Some(Identity { id: node.id.as_str().into(), node, client });
+        self.identity = Some(Identity { id: node.id.as_str().into(), fields: node::fields(node), client });
         self.choose_group();
         Ok(())
     }
@@ -336,12 +345,12 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(Identity { node, id, client }) = &self.identity {
+        if let Some(Identity { id, client, .. }) = &self.identity {
             let warming = self.conversation.warming();
             if !warming.is_empty() {
                 client.doubt(id, Kind::Cluster, warming);
             }
-            info!(node = node.id, peer = self.peer, service = self.route.service(), "client disconnected");
+            info!(node = &**id, peer = self.peer, service = self.route.service(), "client disconnected");
         }
     }
 }

@@ -3,6 +3,7 @@
 mod agreement;
 mod bad_edits;
 mod edits;
+mod groups;
 mod no_change;
 mod topologies;
 mod walk_through;

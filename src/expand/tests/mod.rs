@@ -5,6 +5,7 @@ mod defaults;
 mod extension;
 mod listener;
 mod mistakes;
+mod patch;
 mod route;
 mod scalar;
 mod tls;

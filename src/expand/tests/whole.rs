@@ -334,15 +334,16 @@ fn no_kind_of_value_anywhere_is_a_panic() {
         Value::Map(vec![Entry::new("x", Span::default(), other)]),
         Value::Map(Vec::new()),
     ];
-    for Item { kind, node, path: item } in &topology.items {
+    for Item { kind, node, path: item, groups } in &topology.items {
         let mut all = Vec::new();
         places(node, &mut Vec::new(), &mut all);
         for (path, value) in all.iter().skip(1).flat_map(|path| values.iter().map(move |value| (path, value))) {
             let mut node = node.clone();
             replace(&mut node, path, value);
-            let items = vec![Item { kind: *kind, node, path: item.clone() }];
+            let items = vec![Item { kind: *kind, node, path: item.clone(), groups: groups.clone() }];
             let static_resources = topology.static_resources.clone();
-            expand(&schema, Topology { items, static_resources }, &mut Findings::new());
+            let topology = Topology { items, static_resources, ..Topology::default() };
+            expand(&schema, topology, &mut Findings::new());
         }
     }
 }
