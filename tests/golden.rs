@@ -52,7 +52,7 @@ pub(crate) async fn examples() -> Vec<Example> {
         }
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let path = format!("examples/{}", path.file_name().unwrap().to_str().unwrap());
-        let rendered = render(&[path.clone()]).await;
+        let rendered = render(std::slice::from_ref(&path)).await;
         let first: Value = serde_json::Deserializer::from_str(&rendered).into_iter().next().unwrap().unwrap();
         let Some(groups) = first["node_groups"].as_array() else {
             all.push(Example { name, arguments: vec![path] });

@@ -132,15 +132,12 @@ fn duplicates(patches: &[Patch], findings: &mut Findings) {
 /// A patch that changes nothing in one of its groups is a mistake that would go unnoticed.
 fn target(patch: &Patch, groups: &[NodeGroup], natives: &[Native], findings: &mut Findings) {
     let Patch { kind, name, name_span, path, .. } = patch;
+    let of_kind = || natives.iter().filter(|native| native.kind == *kind);
+    let named: Vec<&Native> = of_kind().filter(|native| native.name == *name).collect();
     // What is for no group is there because of a mistake that was reported.
-    let of_kind = |native: &&Native| native.kind == *kind;
     let is_in = |native: &Native, group: usize| native.groups.contains(group) || native.groups.is_empty();
-    let named = |native: &&Native| native.name == *name;
-    let missing: Vec<usize> = patch
-        .groups
-        .iter()
-        .filter(|group| !natives.iter().filter(of_kind).filter(named).any(|native| is_in(native, *group)))
-        .collect();
+    let is_missing = |group: &usize| !named.iter().any(|native| is_in(native, *group));
+    let missing: Vec<usize> = patch.groups.iter().filter(is_missing).collect();
     let Some(first) = missing.first() else { return };
     let list: Vec<String> = missing.iter().map(|group| format!("`{}`", groups[*group].name)).collect();
     let mut message = format!("there is no {} `{name}` to patch", short(*kind));
@@ -148,11 +145,10 @@ fn target(patch: &Patch, groups: &[NodeGroup], natives: &[Native], findings: &mu
         let noun = if list.len() == 1 { "node group" } else { "node groups" };
         message = format!("{message} in the {noun} {}", list.join(", "));
     }
-    let candidates = natives.iter().filter(of_kind).filter(|native| is_in(native, *first));
-    let elsewhere = natives.iter().filter(of_kind).any(|native| named(&native));
+    let candidates = of_kind().filter(|native| is_in(native, *first));
     let help = match did_you_mean(name, candidates.map(|native| native.name.as_str())) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if elsewhere => {
+        None if !named.is_empty() => {
             "move the patch to a document with the `node_group` of those that have the resource".to_owned()
         }
         None => "`chancery render` shows the types and names of all resources".to_owned(),

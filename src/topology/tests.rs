@@ -226,7 +226,7 @@ fn the_first_group_that_matches_takes_a_node() {
     let node = |change: &dyn Fn(&mut NodeFields)| {
         let mut node = NodeFields::default();
         change(&mut node);
-        all.choose(&node).map(|name| name.to_string()).unwrap_or_default()
+        all.choose(&node).map(ToString::to_string).unwrap_or_default()
     };
     let json = |text: &str| serde_json::from_str(text).unwrap();
     assert_eq!(node(&|_| ()), "");

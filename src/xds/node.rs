@@ -28,3 +28,38 @@ fn json(from: Value) -> Json {
         Some(value::Kind::StructValue(inner)) => Json::Object(object(inner)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_chooses_a_group_is_taken_over() {
+        let value = |kind| Value { kind: Some(kind) };
+        let list = envoy_types::pb::google::protobuf::ListValue {
+            values: vec![value(value::Kind::BoolValue(true)), value(value::Kind::NullValue(0)), Value::default()],
+        };
+        let number = |number| value(value::Kind::NumberValue(number));
+        let inner = Struct { fields: [("n".to_owned(), number(1.0)), ("nan".to_owned(), number(f64::NAN))].into() };
+        let entries = [
+            ("list".to_owned(), value(value::Kind::ListValue(list))),
+            ("inner".to_owned(), value(value::Kind::StructValue(inner))),
+        ];
+        let locality = Locality { region: "r".into(), zone: "z".into(), sub_zone: "s".into() };
+        let node = Node {
+            id: "i".into(),
+            cluster: "c".into(),
+            user_agent_name: "u".into(),
+            locality: Some(locality),
+            metadata: Some(Struct { fields: entries.into() }),
+            ..Node::default()
+        };
+        let fields = fields(node);
+        let NodeFields { id, cluster, user_agent_name, region, zone, sub_zone, metadata } = fields;
+        assert_eq!([id, cluster, user_agent_name, region, zone, sub_zone], ["i", "c", "u", "r", "z", "s"]);
+        let expected = json!({"list": [true, null, null], "inner": {"n": 1.0, "nan": null}});
+        assert_eq!(Json::Object(metadata), expected);
+    }
+}
