@@ -40,7 +40,7 @@ use object::{Object, TYPE, is_verbatim};
 use walk::{Scope, Walk};
 
 /// A resource in Envoy's own JSON form.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Native {
     /// Its kind.
     pub kind: Kind,

@@ -189,8 +189,6 @@ fn patched(schema: &Schema, native: Native, patches: &[&Patch], findings: &mut F
             }
             leaves.extend(own);
         }
-        let (name, path) = (native.name.clone(), native.path.clone());
-        let Native { kind, verbatim, .. } = native;
-        all.push(Native { kind, name, node, path, verbatim, groups: groups.into_iter().collect() });
+        all.push(Native { node, groups: groups.into_iter().collect(), ..native.clone() });
     }
 }
