@@ -5,6 +5,7 @@
 //! plane can tell.
 
 mod cluster;
+mod group;
 mod references;
 mod weights;
 
@@ -13,7 +14,7 @@ mod tests;
 
 pub(crate) use references::eds_service;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::diagnostic::{Finding, Findings, Level, Span};
 use crate::envoy::{self, DynamicMessage, Kind, Path, Schema};
@@ -72,50 +73,11 @@ pub fn check(schema: &Schema, natives: Vec<Native>, groups: &[NodeGroup], findin
             _ => {}
         }
     }
-    in_each_group(&checked, groups, findings, |members, group, findings| {
+    let members: Vec<_> = checked.iter().map(|resource| (resource, &resource.native.groups)).collect();
+    group::each(&members, groups, findings, |members, group, findings| {
         references::check(schema, members, &group.static_resources, findings);
     });
     checked
-}
-
-/// Looks at the resources of one node group after the other. What is not found in every group says where it is found.
-fn in_each_group(
-    checked: &[Checked],
-    groups: &[NodeGroup],
-    findings: &mut Findings,
-    check: impl Fn(&[&Checked], &NodeGroup, &mut Findings),
-) {
-    let mut order = Vec::new();
-    let mut found: BTreeMap<(Option<Span>, &'static str, String), Vec<usize>> = BTreeMap::new();
-    for (position, group) in groups.iter().enumerate() {
-        // What is for no group is so by a mistake that was reported, and is not to be missed besides.
-        let is_member = |resource: &&Checked| {
-            let groups = &resource.native.groups;
-            groups.contains(position) || groups.is_empty()
-        };
-        let members: Vec<&Checked> = checked.iter().filter(is_member).collect();
-        let mut own = Findings::new();
-        check(&members, group, &mut own);
-        for finding in own.as_slice() {
-            let key = (finding.span, finding.code, finding.message.clone());
-            let at = found.entry(key).or_insert_with(|| {
-                order.push(finding.clone());
-                Vec::new()
-            });
-            if at.last() != Some(&position) {
-                at.push(position);
-            }
-        }
-    }
-    for mut finding in order {
-        let at = &found[&(finding.span, finding.code, finding.message.clone())];
-        if at.len() < groups.len() {
-            let names: Vec<String> = at.iter().map(|group| format!("`{}`", groups[*group].name)).collect();
-            let noun = if names.len() == 1 { "node group" } else { "node groups" };
-            finding.message = format!("{} in the {noun} {}", finding.message, names.join(", "));
-        }
-        findings.push(finding);
-    }
 }
 
 /// Notes which resources have errors already: what is absent there may be what could not be read.

@@ -45,7 +45,7 @@ use object::{Object, TYPE, is_verbatim};
 use walk::{Scope, Walk};
 
 /// A resource in Envoy's own JSON form.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Native {
     /// Its kind.
     pub kind: Kind,
@@ -65,16 +65,6 @@ pub struct Native {
     pub on_demand: bool,
     /// The node groups that it is for.
     pub groups: Membership,
-}
-
-impl Native {
-    /// The same resource with another content, for some of its groups.
-    fn variant(&self, node: Node, groups: Membership) -> Self {
-        let Self { kind, name, path, verbatim, item, broken, on_demand, node: _, groups: _ } = self;
-        let (name, path) = (name.clone(), path.clone());
-        let (kind, verbatim, item, broken, on_demand) = (*kind, *verbatim, *item, *broken, *on_demand);
-        Self { kind, name, node, path, verbatim, item, broken, on_demand, groups }
-    }
 }
 
 /// A resource with the place of its name.

@@ -189,6 +189,6 @@ fn patched(schema: &Schema, native: Native, patches: &[&Patch], findings: &mut F
             }
             leaves.extend(own);
         }
-        all.push(native.variant(node, groups.into_iter().collect()));
+        all.push(Native { node, groups: groups.into_iter().collect(), ..native.clone() });
     }
 }
