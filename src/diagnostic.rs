@@ -200,6 +200,19 @@ impl Report {
         Self { findings, files }
     }
 
+    /// Adds what is found after the stages are done.
+    pub fn add(&mut self, finding: Finding) {
+        let mut findings = Findings(std::mem::take(&mut self.findings));
+        findings.push(finding);
+        *self = Self::new(findings, Arc::clone(&self.files));
+    }
+
+    /// The source file of this name.
+    pub fn file(&self, name: &str) -> Option<FileId> {
+        let position = self.files.0.iter().position(|file| &*file.name == name)?;
+        u32::try_from(position).ok().map(FileId)
+    }
+
     /// The findings, sorted.
     pub fn findings(&self) -> &[Finding] {
         &self.findings

@@ -6,6 +6,7 @@
 
 mod bootstrap;
 mod check;
+mod envoy_validate;
 mod healthcheck;
 mod input;
 mod logging;
