@@ -8,6 +8,7 @@ mod bootstrap;
 mod check;
 mod envoy_validate;
 mod healthcheck;
+mod import;
 mod input;
 mod logging;
 mod render;
@@ -35,6 +36,8 @@ enum Command {
     Check(check::Check),
     /// Print a topology as native Envoy resources
     Render(render::Render),
+    /// Turn an Envoy configuration into a topology
+    Import(import::Import),
     /// Print the bootstrap that an Envoy or a gRPC client needs to join
     Bootstrap(bootstrap::Bootstrap),
     /// Ask a running server whether it is ready, for containers
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Render(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Bootstrap(command) => command.run(),
         Command::Healthcheck(command) => command.run(),
     };

@@ -116,6 +116,11 @@ pub(super) fn hoisted(name: &str) -> &'static [&'static str] {
     position.map_or(&[], |position| HOISTED[position].1)
 }
 
+/// Whether a message wraps an extension, which may be written by its short name.
+pub(super) fn is_extension(name: &str) -> bool {
+    matches!(of_message(name).short, Short::Key)
+}
+
 /// The hook of a message.
 pub(super) fn of_message(name: &str) -> Hook {
     let position = MESSAGES.binary_search_by_key(&name, |(name, _)| name);

@@ -37,6 +37,16 @@ use crate::topology::{Item, StaticResources, Topology, section_of};
 use object::{Object, TYPE, is_verbatim};
 use walk::{Scope, Walk};
 
+/// The keys that a message takes beside its fields, by the message's full name.
+pub(crate) fn hoisted(message: &str) -> &'static [&'static str] {
+    hooks::hoisted(message)
+}
+
+/// Whether a message wraps an extension, which may be written by its short name.
+pub(crate) fn is_extension(message: &str) -> bool {
+    hooks::is_extension(message)
+}
+
 /// A resource in Envoy's own JSON form.
 #[derive(Debug)]
 pub struct Native {
