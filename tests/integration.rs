@@ -9,6 +9,7 @@ mod delta;
 mod envoy;
 mod golden;
 mod grpc_client;
+mod import;
 mod layers;
 mod rejected;
 mod reload;

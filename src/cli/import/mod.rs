@@ -144,46 +144,52 @@ fn table_names(value: &Value, names: &mut Vec<String>) {
 fn fold_unit(schema: &Schema, unit: &Unit<'_>) -> Items {
     let mut rules = Rules::default();
     let used = match attempt(schema, unit, &mut rules) {
-        Ok(items) => return items,
+        Ok(items) => return needed(schema, unit, rules, items),
         Err(used) => used,
     };
     // Some guess is wrong. Beginning with none, each is kept if nothing differs with it.
     let mut rules = Rules { allowed: Some(BTreeSet::new()), ..Rules::default() };
     let Ok(mut best) = attempt(schema, unit, &mut rules) else {
-        // Then the friendly form is not for the resource, but perhaps for those inside it.
+        // Then the friendly form is not for the resource, but perhaps for those beside it.
         let alone = unit.inside.iter().map(|main| Unit { main, inside: Vec::new() });
         return std::iter::once(verbatim(unit.main)).chain(alone.flat_map(|unit| fold_unit(schema, &unit))).collect();
     };
-    // A rule may come into play only after another: inside what that one opens.
-    let mut tried: BTreeSet<String> = BTreeSet::new();
-    let mut waiting: BTreeSet<String> = used;
-    while let Some(rule) = waiting.pop_first() {
-        if !tried.insert(rule.clone()) {
-            continue;
-        }
+    for rule in used {
         let mut more = rules.clone();
         more.allowed.get_or_insert_default().insert(rule);
         if let Ok(items) = attempt(schema, unit, &mut more) {
             (best, rules) = (items, more);
         }
     }
-    best
+    needed(schema, unit, rules, best)
+}
+
+/// The items without those explicit `null`s that only went along with others.
+fn needed(schema: &Schema, unit: &Unit<'_>, mut rules: Rules, mut items: Items) -> Items {
+    for null in rules.nulls.clone() {
+        rules.nulls.remove(&null);
+        let fewer = fold(schema, unit, &rules).items;
+        match confirm(schema, fewer.clone(), &unit.all()) {
+            Verdict::Equal => items = fewer,
+            Verdict::Differs(_) => _ = rules.nulls.insert(null),
+        }
+    }
+    items
+}
+
+/// A guess, and the rules that it was made with.
+struct Guess {
+    items: Items,
+    used: BTreeSet<String>,
 }
 
 /// Folds with the rules, and with as many explicit `null`s as it takes. If it comes to nothing: the rules that were used.
 fn attempt(schema: &Schema, unit: &Unit<'_>, rules: &mut Rules) -> Result<Items, BTreeSet<String>> {
     let originals = unit.all();
-    let mut used = BTreeSet::new();
+    let mut all = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let mut folder = Folder::new(schema, rules);
-        for it in &unit.inside {
-            folder.inside.insert((it.kind, it.name.clone()), it.json.clone());
-        }
-        let mut items = vec![(unit.main.kind, item(&mut folder, unit.main.kind, unit.main.json.clone()))];
-        for ((kind, _), json) in std::mem::take(&mut folder.inside) {
-            items.push((kind, item(&mut folder, kind, json)));
-        }
-        used.append(&mut folder.used);
+        let Guess { items, used } = fold(schema, unit, rules);
+        all.extend(used);
         match confirm(schema, items.clone(), &originals) {
             Verdict::Equal => return Ok(items),
             Verdict::Differs(nulls) => {
@@ -195,7 +201,19 @@ fn attempt(schema: &Schema, unit: &Unit<'_>, rules: &mut Rules) -> Result<Items,
             }
         }
     }
-    Err(used)
+    Err(all)
+}
+
+fn fold(schema: &Schema, unit: &Unit<'_>, rules: &Rules) -> Guess {
+    let mut folder = Folder::new(schema, rules);
+    for it in &unit.inside {
+        folder.inside.insert((it.kind, it.name.clone()), it.json.clone());
+    }
+    let mut items = vec![(unit.main.kind, item(&mut folder, unit.main.kind, unit.main.json.clone()))];
+    for ((kind, _), json) in std::mem::take(&mut folder.inside) {
+        items.push((kind, item(&mut folder, kind, json)));
+    }
+    Guess { items, used: folder.used }
 }
 
 /// A resource as an item; what has no section of its own is verbatim.

@@ -140,7 +140,7 @@ impl Reader<'_> {
 
     fn response(&mut self, entries: Vec<Entry>) {
         let group = entries.iter().find(|entry| entry.key == "node_group");
-        self.group = group.and_then(|entry| entry.value.as_str()).unwrap_or_default().to_owned();
+        group.and_then(|entry| entry.value.as_str()).unwrap_or_default().clone_into(&mut self.group);
         for Entry { key, key_span, value } in entries {
             if key == "resources" {
                 for (index, item) in into_items(value).into_iter().enumerate() {
