@@ -15,6 +15,7 @@ mod rejected;
 mod reload;
 mod sandbox;
 mod sandbox_files;
+mod schema;
 mod soak;
 mod sotw;
 mod support;

@@ -12,6 +12,7 @@ mod import;
 mod input;
 mod logging;
 mod render;
+mod schema;
 mod serve;
 mod static_bootstrap;
 mod yaml;
@@ -38,6 +39,8 @@ enum Command {
     Render(render::Render),
     /// Turn an Envoy configuration into a topology
     Import(import::Import),
+    /// Print the JSON Schema of topology files, for editors
+    Schema(schema::Print),
     /// Print the bootstrap that an Envoy or a gRPC client needs to join
     Bootstrap(bootstrap::Bootstrap),
     /// Ask a running server whether it is ready, for containers
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Render(command) => command.run(),
         Command::Import(command) => command.run(),
+        Command::Schema(command) => command.run(),
         Command::Bootstrap(command) => command.run(),
         Command::Healthcheck(command) => command.run(),
     };

@@ -2,7 +2,8 @@
 
 use super::walk::{Hook, ListHook, Mapping, Short};
 use super::{
-    address, cluster, config_source, endpoint, extension, header, http, listener, matcher, route, scalar, tcp,
+    Shorthand, address, cluster, config_source, endpoint, extension, header, http, listener, matcher, route, scalar,
+    tcp,
 };
 
 /// A message without a hook.
@@ -116,9 +117,15 @@ pub(super) fn hoisted(name: &str) -> &'static [&'static str] {
     position.map_or(&[], |position| HOISTED[position].1)
 }
 
-/// Whether a message wraps an extension, which may be written by its short name.
-pub(super) fn is_extension(name: &str) -> bool {
-    matches!(of_message(name).short, Short::Key)
+/// What stands for a message, without how it is rewritten.
+pub(super) fn shorthand(name: &str) -> Shorthand {
+    match of_message(name).short {
+        Short::None => Shorthand::None,
+        Short::Text(_) => Shorthand::Text,
+        Short::List(field) | Short::Any(field) => Shorthand::Field(field),
+        Short::Key => Shorthand::Extension,
+        Short::Other(_) => Shorthand::Scalar,
+    }
 }
 
 /// The hook of a message.

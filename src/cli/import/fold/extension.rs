@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::{Folder, Object, payload};
 use crate::envoy::MessageDescriptor;
-use crate::expand;
+use crate::expand::{self, Shorthand};
 
 impl Folder<'_> {
     /// `{name, typed_config}` as `{short: {…}}`; what the short name does not say stays beside it.
     pub(super) fn extension_before(&mut self, message: &MessageDescriptor, json: &mut Object) -> Object {
         let name = message.full_name();
         let folded = (|| {
-            if !expand::is_extension(name) {
+            if expand::shorthand(name) != Shorthand::Extension {
                 return None;
             }
             let (config, fields) = payload(json.get("typed_config")?)?;

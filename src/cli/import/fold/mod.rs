@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use crate::envoy::{FieldDescriptor, Kind, MessageDescriptor, Schema};
-use crate::expand;
+use crate::expand::{self, Shorthand};
 
 pub(super) type Object = Map<String, Value>;
 
@@ -89,7 +89,7 @@ impl<'a> Folder<'a> {
             cluster::LB_ENDPOINT => self.endpoint_before(&mut json),
             _ => self.extension_before(message, &mut json),
         };
-        let extension = expand::is_extension(name) && !hoisted.is_empty();
+        let extension = expand::shorthand(name) == Shorthand::Extension && !hoisted.is_empty();
         let mut folded = Object::new();
         for (key, value) in json {
             let value = match message.get_field_by_name(&key) {
