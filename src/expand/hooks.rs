@@ -2,8 +2,7 @@
 
 use super::walk::{Hook, ListHook, Mapping, Short};
 use super::{
-    Shorthand, address, cluster, config_source, endpoint, extension, header, http, listener, matcher, route, scalar,
-    tcp,
+    address, cluster, config_source, endpoint, extension, header, http, listener, matcher, route, scalar, tcp,
 };
 
 /// A message without a hook.
@@ -117,17 +116,6 @@ pub(super) fn hoisted(name: &str) -> &'static [&'static str] {
     position.map_or(&[], |position| HOISTED[position].1)
 }
 
-/// What stands for a message, without how it is rewritten.
-pub(super) fn shorthand(name: &str) -> Shorthand {
-    match of_message(name).short {
-        Short::None => Shorthand::None,
-        Short::Text(_) => Shorthand::Text,
-        Short::List(field) | Short::Any(field) => Shorthand::Field(field),
-        Short::Key => Shorthand::Extension,
-        Short::Other(_) => Shorthand::Scalar,
-    }
-}
-
 /// The hook of a message.
 pub(super) fn of_message(name: &str) -> Hook {
     let position = MESSAGES.binary_search_by_key(&name, |(name, _)| name);
@@ -137,6 +125,18 @@ pub(super) fn of_message(name: &str) -> Hook {
 /// The hook of a list of messages.
 pub(super) fn of_list(name: &str) -> Option<ListHook> {
     LISTS.binary_search_by_key(&name, |(name, _)| name).ok().map(|position| LISTS[position].1)
+}
+
+/// What stands for a message, without how it is rewritten.
+pub(super) fn shorthand(name: &str) -> super::Shorthand {
+    use super::Shorthand;
+    match of_message(name).short {
+        Short::None => Shorthand::None,
+        Short::Text(_) => Shorthand::Text,
+        Short::List(field) | Short::Any(field) => Shorthand::Field(field),
+        Short::Key => Shorthand::Extension,
+        Short::Other(_) => Shorthand::Scalar,
+    }
 }
 
 #[cfg(test)]
