@@ -116,17 +116,6 @@ pub(super) fn hoisted(name: &str) -> &'static [&'static str] {
     position.map_or(&[], |position| HOISTED[position].1)
 }
 
-/// The hook of a message.
-pub(super) fn of_message(name: &str) -> Hook {
-    let position = MESSAGES.binary_search_by_key(&name, |(name, _)| name);
-    position.map_or(NONE, |position| MESSAGES[position].1)
-}
-
-/// The hook of a list of messages.
-pub(super) fn of_list(name: &str) -> Option<ListHook> {
-    LISTS.binary_search_by_key(&name, |(name, _)| name).ok().map(|position| LISTS[position].1)
-}
-
 /// What stands for a message, without how it is rewritten.
 pub(super) fn shorthand(name: &str) -> super::Shorthand {
     use super::Shorthand;
@@ -137,6 +126,17 @@ pub(super) fn shorthand(name: &str) -> super::Shorthand {
         Short::Key => Shorthand::Extension,
         Short::Other(_) => Shorthand::Scalar,
     }
+}
+
+/// The hook of a message.
+pub(super) fn of_message(name: &str) -> Hook {
+    let position = MESSAGES.binary_search_by_key(&name, |(name, _)| name);
+    position.map_or(NONE, |position| MESSAGES[position].1)
+}
+
+/// The hook of a list of messages.
+pub(super) fn of_list(name: &str) -> Option<ListHook> {
+    LISTS.binary_search_by_key(&name, |(name, _)| name).ok().map(|position| LISTS[position].1)
 }
 
 #[cfg(test)]
