@@ -3,16 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of the programs it ran")]
 
+mod check_envoy;
 mod cli;
 mod delta;
 mod envoy;
 mod golden;
 mod grpc_client;
+mod import;
 mod layers;
 mod rejected;
 mod reload;
 mod sandbox;
 mod sandbox_files;
+mod schema;
 mod soak;
 mod sotw;
 mod support;

@@ -21,6 +21,11 @@ pub(super) struct Input {
 }
 
 impl Input {
+    /// What another command's arguments say.
+    pub(super) fn new(paths: Vec<PathBuf>, descriptor_set: Vec<PathBuf>) -> Self {
+        Self { paths, descriptor_set }
+    }
+
     /// The paths, to be read now or followed.
     pub(super) fn sources(&self) -> Sources {
         Sources::new(&self.paths)
