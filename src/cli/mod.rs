@@ -6,6 +6,7 @@
 
 mod bootstrap;
 mod check;
+mod explain;
 mod healthcheck;
 mod input;
 mod logging;
@@ -36,6 +37,8 @@ enum Command {
     Render(render::Render),
     /// Print the bootstrap that an Envoy or a gRPC client needs to join
     Bootstrap(bootstrap::Bootstrap),
+    /// Say what a finding's code means and how to mend it
+    Explain(explain::Explain),
     /// Ask a running server whether it is ready, for containers
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Render(command) => command.run(),
         Command::Bootstrap(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Healthcheck(command) => command.run(),
     };
     outcome.unwrap_or_else(|error| {
