@@ -96,8 +96,9 @@ impl Facts {
                     self.https_redirects.push(site.at(steps!["redirect"]));
                 }
             }
-            "envoy.config.route.v3.RouteAction" => self.target(site),
-            "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" => self.target(site),
+            "envoy.config.route.v3.RouteAction" | "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" => {
+                self.target(site);
+            }
             "envoy.config.cluster.v3.Cluster" => {
                 self.http2 |= field::message(site.message, "http2_protocol_options").is_some();
             }

@@ -53,15 +53,12 @@ pub(super) fn check(resource: &Checked, facts: &Facts, findings: &mut Findings) 
             let late = ORDER[rank];
             let path = below(&manager.path, steps!["http_filters", index]);
             let place = resource.span(&below(&manager.path, steps!["http_filters", early_index]));
-            let finding = match effect(early, late) {
-                Some(effect) => {
-                    let text = format!("the filter `{late}` comes behind `{early}`: {effect}");
-                    resource.warning("filter-order", &path, text)
-                }
-                None => {
-                    let text = format!("the filter `{late}` comes behind `{early}`, usually it is the other way round");
-                    resource.info("filter-order", &path, text)
-                }
+            let finding = if let Some(effect) = effect(early, late) {
+                let text = format!("the filter `{late}` comes behind `{early}`: {effect}");
+                resource.warning("filter-order", &path, text)
+            } else {
+                let text = format!("the filter `{late}` comes behind `{early}`, usually it is the other way round");
+                resource.info("filter-order", &path, text)
             };
             findings.push(
                 finding.related(place, format!("`{early}` comes first")).help(format!("put `{late}` before `{early}`")),

@@ -83,7 +83,7 @@ pub(super) fn problem(format: &str) -> Option<Problem> {
         let Some(after) = command_end(behind).filter(|_| !name.is_empty()) else {
             return Some(Problem {
                 text: "a `%` begins a command, and this one begins none: Envoy refuses it".to_owned(),
-                help: "write `%` for a percent sign, and commands such as `%REQ(x-request-id)%`".to_owned(),
+                help: "write `%%` for a percent sign, and commands such as `%REQ(x-request-id)%`".to_owned(),
             });
         };
         if !COMMANDS.split(' ').any(|known| known == name) {
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn formats_are_judged_as_by_envoy() {
         for format in
-            ["a", "%", "%REQ(a)%", "%START_TIME(%Y)%", "%REQ(a):3%", "%HOSTNAME%x%TRACE_ID%", "%CEL(request.path)%"]
+            ["a", "%%", "%REQ(a)%", "%START_TIME(%Y)%", "%REQ(a):3%", "%HOSTNAME%x%TRACE_ID%", "%CEL(request.path)%"]
         {
             assert_eq!(problem(format), None, "{format}");
         }

@@ -64,8 +64,9 @@ fn tls_inspector(site: &Site<'_>, findings: &mut Findings) {
         let config = field::message(filter, "typed_config").and_then(field::type_name);
         config.is_none_or(|name| name.ends_with(".TlsInspector") || !name.starts_with("envoy."))
     });
-    let udp = field::message(site.message, "udp_listener_config").is_some();
-    if inspects || udp || !site.is_whole() {
+    let exempt = ["udp_listener_config", "internal_listener"];
+    let exempt = exempt.iter().any(|name| field::message(site.message, name).is_some());
+    if inspects || exempt || !site.is_whole() {
         return;
     }
     let here = steps!["filter_chains", chain, "filter_chain_match", "server_names"];
@@ -231,6 +232,9 @@ fn endpoints(listener: &DynamicMessage) -> Vec<(Path, Endpoint)> {
             let port = field::unsigned(socket, "port_value").unwrap_or_default();
             let host = field::string(socket, "address").unwrap_or_default().to_ascii_lowercase();
             let host = host.parse::<IpAddr>().map_or(host, |address| address.to_string());
+            // The same address in another network namespace is another one.
+            let namespace = field::string(socket, "network_namespace_filepath").unwrap_or_default();
+            let host = if namespace.is_empty() { host } else { format!("{host}@{namespace}") };
             let udp = field::enum_name(socket, "protocol").is_some_and(|protocol| protocol == "UDP");
             if port != 0 {
                 found.push((path, Endpoint { udp, host, port }));

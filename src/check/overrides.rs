@@ -40,7 +40,9 @@ pub(super) fn check(schema: &Schema, set: &[&Noted<'_>], findings: &mut Findings
                     let own = noted.facts.overrides.iter().filter(|given| is_inside(&given.path, &manager.path));
                     let own: Vec<_> = own.collect();
                     let filters = filters([manager]);
-                    own.iter().for_each(|given| judge(schema, noted.resource, given, &filters, findings));
+                    for given in &own {
+                        judge(schema, noted.resource, given, &filters, findings);
+                    }
                     own
                 }
                 Routes::Named(name) => match tables.get(name.as_str()) {
@@ -75,12 +77,12 @@ fn judge(schema: &Schema, resource: &Checked, given: &Override, filters: &Filter
         return;
     };
     let Some(message) = message.as_deref().filter(|message| schema.extensions().knows(message)) else { return };
-    let expected = |own: &Option<&str>| {
+    let expected = |own: Option<&str>| {
         let extensions = schema.extensions().in_category("envoy.filters.http");
-        let extension = extensions.iter().find(|extension| extension.message.as_deref() == *own)?;
+        let extension = extensions.iter().find(|extension| extension.message.as_deref() == own)?;
         extension.per_route.clone().or_else(|| extension.message.clone())
     };
-    let expected: Option<BTreeSet<String>> = messages.iter().map(expected).collect();
+    let expected: Option<BTreeSet<String>> = messages.iter().copied().map(expected).collect();
     let Some(expected) = expected.filter(|expected| !expected.contains(message)) else { return };
     let Some(right) = expected.first() else { return };
     let text = format!("the filter `{filter}` does not take a {message} for a route");

@@ -17,9 +17,9 @@ pub(super) fn check(site: &Site<'_>, findings: &mut Findings) {
                 "see https://github.com/google/re2/wiki/Syntax; what it leaves out can often be said with two routes";
             findings.push(site.error("regex", steps!["regex"], text).help(help));
         }
-        Ok(size) if size > MOST => {
+        Ok(instructions) if instructions > MOST => {
             let text = format!(
-                "this regular expression becomes about {size} instructions, and Envoy takes {MOST}: it would refuse the \
+                "this regular expression becomes about {instructions} instructions, and Envoy takes {MOST}: it would refuse the \
                  whole resource"
             );
             let help = "write `+` or `*` where a count such as `{1,63}` stands, or raise the runtime key \

@@ -45,7 +45,7 @@ pub(super) fn check(site: &Site<'_>, findings: &mut Findings) {
         let folds = field::message(matcher, "case_sensitive").is_some() && !field::boolean(matcher, "case_sensitive");
         // Regular expressions say themselves what they think of cases.
         let exact = !folds || shape == Shape::Pattern;
-        let conditions = conditions(site.schema, matcher);
+        let Some(conditions) = conditions(site.schema, matcher) else { continue };
         if let Some(first) = hider(&hiders, &lengths, shape, exact, &text, &conditions) {
             let here: &[Step] = match kind {
                 "safe_regex" => steps!["routes", index, "match", "safe_regex", "regex"],
@@ -63,7 +63,9 @@ pub(super) fn check(site: &Site<'_>, findings: &mut Findings) {
             );
             continue;
         }
-        let Some(conditions) = conditions.filter(|_| !is_a_share(matcher)) else { continue };
+        if is_a_share(matcher) {
+            continue;
+        }
         let shown = match kind {
             "path_match_policy" => "the same template".to_owned(),
             "safe_regex" => format!("regex `{text}`"),
@@ -135,9 +137,8 @@ fn hider<'a>(
     shape: Shape,
     exact: bool,
     text: &str,
-    conditions: &Option<Conditions>,
+    conditions: &Conditions,
 ) -> Option<&'a Earlier> {
-    let conditions = conditions.as_ref()?;
     let find = |earlier: Shape, exact: bool, text: &str| {
         let found = hiders.get(&(earlier, exact, text.to_owned()))?;
         found.iter().filter(|earlier| earlier.conditions.is_subset(conditions)).min_by_key(|earlier| earlier.index)

@@ -64,9 +64,12 @@ mod tests {
                     if !skipped.iter().any(|end| name.ends_with(end)) {
                         pending.push(path);
                     }
-                } else if name.ends_with(".rs") && !name.ends_with("/tests.rs") && !name.ends_with("/testing.rs") {
+                } else if path.extension().is_some_and(|extension| extension == "rs")
+                    && !name.ends_with("/tests.rs")
+                    && !name.ends_with("/testing.rs")
+                {
                     let text = fs::read_to_string(&path).unwrap();
-                    let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
+                    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
                     found.insert(name, text[..end].to_owned());
                 }
             }

@@ -79,12 +79,22 @@ impl Set {
         Self::filtered(|byte| self.has(byte.to_ascii_lowercase()) || self.has(byte.to_ascii_uppercase()))
     }
 
-    /// How many ranges of bytes; both cases of a letter are one where all letters are there in both.
+    /// How many ranges of bytes. Where every letter is there in both cases, ranges of capitals come for free.
     fn ranges(self) -> u64 {
         let both_cases = self == self.folded();
-        let counts = |byte: u8| self.has(byte) && !(both_cases && byte.is_ascii_uppercase());
-        let starts = (0..=u8::MAX).filter(|byte| counts(*byte) && (*byte == 0 || !counts(*byte - 1)));
-        starts.count() as u64
+        let mut count = 0;
+        let mut start = None;
+        for byte in 0..=u8::MAX {
+            if !self.has(byte) {
+                start = None;
+                continue;
+            }
+            let start = *start.get_or_insert(byte);
+            let is_end = byte == u8::MAX || !self.has(byte + 1);
+            let capitals = start.is_ascii_uppercase() && byte.is_ascii_uppercase();
+            count += u64::from(is_end && !(both_cases && capitals));
+        }
+        count
     }
 }
 
@@ -123,9 +133,10 @@ impl Item {
         match self {
             Self::Empty | Self::Assertion | Self::Set(_) => 1,
             Self::Sequence(items) | Self::Alternatives(items) => items.iter().map(Self::repetitions).max().unwrap_or(1),
-            Self::Capture(item) => item.repetitions(),
             // `*`, `+` and `?` do not count.
-            Self::Repeat(item, 0 | 1, None) | Self::Repeat(item, 0, Some(1)) => item.repetitions(),
+            Self::Capture(item) | Self::Repeat(item, 0 | 1, None) | Self::Repeat(item, 0, Some(1)) => {
+                item.repetitions()
+            }
             Self::Repeat(item, least, most) => item.repetitions().saturating_mul(most.unwrap_or(*least).max(1)),
         }
     }
