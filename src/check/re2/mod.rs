@@ -2,10 +2,13 @@
 //!
 //! Envoy compiles with RE2 in Latin-1: every byte is a character, and a program's size can be told without compiling.
 
+mod set;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
+
+use set::Set;
 
 /// The most that a repetition may repeat, and that nested repetitions may repeat together.
 const MOST_REPETITIONS: u64 = 1000;
@@ -46,56 +49,6 @@ pub(super) fn program_size(expression: &str) -> Result<u64, Problem> {
 
 fn refused<T>(what: impl Into<String>) -> Result<T, Problem> {
     Err(Problem::Refused(what.into()))
-}
-
-/// A set of bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Set([u64; 4]);
-
-impl Set {
-    fn of(bytes: impl IntoIterator<Item = u8>) -> Self {
-        let mut set = Self::default();
-        bytes.into_iter().for_each(|byte| set.0[usize::from(byte >> 6)] |= 1 << (byte & 63));
-        set
-    }
-
-    fn filtered(keep: impl Fn(u8) -> bool) -> Self {
-        Self::of((0..=u8::MAX).filter(|byte| keep(*byte)))
-    }
-
-    fn has(self, byte: u8) -> bool {
-        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
-    }
-
-    fn union(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] | other.0[i]))
-    }
-
-    fn negated(self) -> Self {
-        Self(self.0.map(|bits| !bits))
-    }
-
-    fn folded(self) -> Self {
-        Self::filtered(|byte| self.has(byte.to_ascii_lowercase()) || self.has(byte.to_ascii_uppercase()))
-    }
-
-    /// How many ranges of bytes. Where every letter is there in both cases, ranges of capitals come for free.
-    fn ranges(self) -> u64 {
-        let both_cases = self == self.folded();
-        let mut count = 0;
-        let mut start = None;
-        for byte in 0..=u8::MAX {
-            if !self.has(byte) {
-                start = None;
-                continue;
-            }
-            let start = *start.get_or_insert(byte);
-            let is_end = byte == u8::MAX || !self.has(byte + 1);
-            let capitals = start.is_ascii_uppercase() && byte.is_ascii_uppercase();
-            count += u64::from(is_end && !(both_cases && capitals));
-        }
-        count
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
