@@ -7,6 +7,7 @@
 mod bootstrap;
 mod check;
 mod envoy_validate;
+mod explain;
 mod healthcheck;
 mod import;
 mod input;
@@ -37,6 +38,8 @@ enum Command {
     Check(check::Check),
     /// Print a topology as native Envoy resources
     Render(render::Render),
+    /// Say what a finding's code means and how to mend it
+    Explain(explain::Explain),
     /// Turn an Envoy configuration into a topology
     Import(import::Import),
     /// Print the JSON Schema of topology files, for editors
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Render(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Import(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Bootstrap(command) => command.run(),
