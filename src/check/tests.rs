@@ -122,7 +122,7 @@ fn names_are_compared_only_so_many_times() {
     let mut unknown = found.findings().iter().filter(|finding| finding.code == "unknown-cluster");
     assert_eq!(unknown.clone().count(), 400, "each is told nevertheless");
     assert_eq!(help(unknown.next()), "did you mean `a000`?");
-    assert!(help(unknown.last()).starts_with("define it under `clusters`"));
+    assert!(help(unknown.next_back()).starts_with("define it under `clusters`"));
 }
 
 #[test]

@@ -100,7 +100,7 @@ pub(super) const CODES: &[Explanation] = &[
         "gRPC to a cluster that speaks HTTP/1.1",
         "Envoy calls the service in gRPC, which needs HTTP/2: every call fails.",
         "ext_authz: {grpc_service: {envoy_grpc: {cluster_name: authz}}}   # authz without http2",
-        "add `http2: {}` to the cluster",
+        "add `http2_protocol_options: {}` to the cluster",
     ),
     row(
         "grpc-locality-weight",
