@@ -203,6 +203,8 @@ async fn start_chancery(program: &Path, file: &Path, log: &Path) -> Result<(Chil
         .stdin(Stdio::null())
         .stdout(File::create(&stdout)?)
         .stderr(File::create(log)?)
+        // Ctrl-C is for this program alone, which then ends what it started.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
@@ -240,6 +242,7 @@ async fn start_envoy(envoy: &Path, program: &Path, dir: &Path, xds: SocketAddr, 
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("cannot start {}", envoy.display()))

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 
 use crate::support::{eventually, holds, http};
@@ -19,6 +19,7 @@ async fn an_edit_reroutes_the_sandbox() {
         .stdin(Stdio::null())
         .stdout(output.try_clone().unwrap())
         .stderr(output)
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .unwrap();
@@ -45,7 +46,8 @@ async fn an_edit_reroutes_the_sandbox() {
     fs::write(&file, topology.replace(&format!("\"{service1}\""), &format!("\"{service2}\""))).unwrap();
     until("now served by service2, revision 2\n").await;
 
-    kill_process(Pid::from_raw(i32::try_from(sandbox.id().unwrap()).unwrap()).unwrap(), Signal::INT).unwrap();
+    // As a terminal does it: everything in the foreground gets the signal.
+    kill_process_group(Pid::from_raw(i32::try_from(sandbox.id().unwrap()).unwrap()).unwrap(), Signal::INT).unwrap();
     assert!(sandbox.wait().await.unwrap().success(), "{}", fs::read_to_string(&said).unwrap());
     eventually("everything to stop", async || holds(http::get(&url).await.is_err(), "it still answers")).await;
 }

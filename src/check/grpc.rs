@@ -46,7 +46,9 @@ fn services(noted: &Noted<'_>, index: &Index<'_, '_>, findings: &mut Findings) {
             finding.level = Level::Warning;
         }
         findings.push(
-            finding.related(cluster.resource.native.node.span, "the cluster").help("add `http2_protocol_options: {}` to the cluster"),
+            finding
+                .related(cluster.resource.native.node.span, "the cluster")
+                .help("add `http2_protocol_options: {}` to the cluster"),
         );
     }
 }
