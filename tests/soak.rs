@@ -71,6 +71,7 @@ async fn two_hundred_streams_follow_a_thousand_edits() {
 
     let status = chancery.until_synced(STREAMS).await;
     let revision = status["revision"].as_u64().unwrap();
+    println!("{early} KiB after edit {MEMORY_AFTER}, {late} KiB after edit {EDITS}; {revision} revisions");
     assert!(revision > u64::from(EDITS / 10), "only {revision} revisions: the streams had next to nothing to follow");
     let clients = status["clients"].as_array().unwrap().iter();
     let sent: BTreeSet<_> = clients

@@ -35,7 +35,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Finding, Findings, Level, Span, did_you_mean};
 use crate::envoy::{Entry, FieldDescriptor, Kind, Node, Schema, Value};
@@ -252,13 +252,18 @@ fn is_misspelled(schema: &Schema, kind: Kind, key: &str, field: &str) -> bool {
     !known && did_you_mean(key, fields.iter().map(FieldDescriptor::name)) == Some(field)
 }
 
-/// Each kind has its own names, and each name is given once in a node group, whoever gives it.
+/// Each kind has its own names, and each name is given once in a node group, whoever gives it. What is derived from an item
+/// that repeats a name, under the same name, is not told besides.
 fn duplicates(made: &[Made], findings: &mut Findings) {
     let mut named: BTreeMap<(Kind, &str), Vec<&Made>> = BTreeMap::new();
+    let mut told: BTreeSet<(usize, &str)> = BTreeSet::new();
     for second in made.iter().filter(|made| !made.native.name.is_empty()) {
-        let Made { native: Native { kind, name, path, groups, .. }, name_span } = second;
+        let Made { native: Native { kind, name, path, groups, item, .. }, name_span } = second;
         let earlier = named.entry((*kind, name.as_str())).or_default();
         if let Some(first) = earlier.iter().find(|first| first.native.groups.overlaps(groups)) {
+            if !told.insert((*item, name)) {
+                continue;
+            }
             let message = format!("the {} `{name}` is given twice", short(*kind));
             let finding = Finding::error("duplicate-resource", *name_span, path.clone(), message)
                 .related(first.name_span, format!("first given here, at {}", first.native.path))
