@@ -3,6 +3,7 @@
 //! Every stage adds to one [`Findings`]; a [`Report`] joins them with the sources, so that they can be shown with
 //! file, line, column and the offending text. This module is a leaf: it knows nothing of YAML or Envoy.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -182,6 +183,48 @@ impl Files {
         let text = &self.0.get(id.0 as usize)?.text;
         text.split('\n').nth((line as usize).checked_sub(1)?).map(|line| line.strip_suffix('\r').unwrap_or(line))
     }
+
+    /// Whether a 1-based line holds a private key or a part of one, so that it must not be shown.
+    fn is_private(&self, id: FileId, line: u32) -> bool {
+        let Some(File { text, .. }) = self.0.get(id.0 as usize) else { return false };
+        let mut inside = false;
+        for (position, text) in text.split('\n').take(line as usize).enumerate() {
+            let begins = text.contains(KEY_BEGINS) && text.contains("-----BEGIN") || text.contains(KEY_BEGINS_BASE64);
+            let ends = text.contains("-----END");
+            if position + 1 == line as usize {
+                return inside || begins || (ends && text.contains(KEY_BEGINS));
+            }
+            inside = (inside || begins && !text.contains(KEY_BEGINS_BASE64)) && !ends;
+        }
+        false
+    }
+}
+
+/// What the first and the last line of a private key in PEM have in common.
+const KEY_BEGINS: &str = "PRIVATE KEY-----";
+
+/// `-----BEGIN` in base64.
+const KEY_BEGINS_BASE64: &str = "LS0tLS1CRUdJTi";
+
+/// What is shown instead.
+const HIDDEN: &str = "[private key]";
+
+/// The text with every private key in PEM left out.
+pub fn without_keys(text: &str) -> Cow<'_, str> {
+    if !text.contains(KEY_BEGINS) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(position) = rest.find(KEY_BEGINS) {
+        let start = rest[..position].rfind("-----BEGIN").unwrap_or(position);
+        out.push_str(&rest[..start]);
+        out.push_str(HIDDEN);
+        let after = &rest[position + KEY_BEGINS.len()..];
+        rest = after.find(KEY_BEGINS).map_or("", |end| &after[end + KEY_BEGINS.len()..]);
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 /// Findings joined with the sources that they point into, sorted by place.
@@ -265,6 +308,10 @@ impl Report {
             return;
         }
         let Some(line) = self.files.line(span.file, span.line) else { return };
+        if self.files.is_private(span.file, span.line) {
+            _ = writeln!(out, "{} | {HIDDEN}", span.line);
+            return;
+        }
         let (text, before) = crop(line, span.column as usize - 1);
         let rest = text.chars().count().saturating_sub(before).max(1);
         let width = (span.len as usize).clamp(1, rest);
@@ -296,7 +343,8 @@ fn crop(line: &str, column: usize) -> (String, usize) {
 
 /// Tabs become one space, so that carets line up; other control characters (terminal escapes) are made visible.
 fn printable(text: &str) -> String {
-    text.chars()
+    without_keys(text)
+        .chars()
         .map(|c| match c {
             '\t' => ' ',
             '\n' => '\n',
@@ -334,8 +382,8 @@ impl Serialize for Located<'_> {
         out.serialize_field("line", &line)?;
         out.serialize_field("column", &column)?;
         out.serialize_field("path", path)?;
-        out.serialize_field("message", message)?;
-        out.serialize_field("help", help)?;
+        out.serialize_field("message", &without_keys(message))?;
+        out.serialize_field("help", &help.as_deref().map(without_keys))?;
         let related: Vec<_> = related.iter().map(|(span, label)| Related { place: place(*span), label }).collect();
         out.serialize_field("related", &related)?;
         out.end()
@@ -401,6 +449,18 @@ mod tests {
         let text = Report::new(findings, Arc::new(files)).render_all(Level::Error);
         assert!(!text.contains('\u{1b}'));
         assert!(text.lines().all(|line| line.chars().count() < 140), "{text}");
+    }
+
+    #[test]
+    fn private_keys_are_shown_in_no_form() {
+        let key = "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----";
+        assert_eq!(without_keys(&format!("a {key} b {key}")), "a [private key] b [private key]");
+        assert_eq!(without_keys(&key[..38]), "[private key]");
+        assert_eq!(without_keys("-----BEGIN CERTIFICATE-----"), "-----BEGIN CERTIFICATE-----");
+        let mut files = Files::new();
+        let file = files.add("t", format!("a: |\n{key}\nb: LS0tLS1CRUdJTiBQ\nc: 1\n"));
+        let shown: Vec<bool> = (1..=6).map(|line| files.is_private(file, line)).collect();
+        assert_eq!(shown, [false, true, true, true, true, false]);
     }
 
     #[test]

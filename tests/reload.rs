@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use chancery::diagnostic::{Files, Finding, Findings, Report, Span};
 use chancery::envoy::Kind;
-use chancery::pipeline::{Build, Outcome};
+use chancery::pipeline::{Build, Outcome, World};
 use chancery::reload::{Builder, Metrics, Options, Reload, Status, StatusCell, Trigger, Verdict, WatchMode};
 use chancery::snapshot::{DEFAULT_GROUP, Origin, Resource, Snapshot, Store, Traits};
 use chancery::source::{Digest, Document, Sources};
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The documents' text without comments is the content of the only resource; what is empty or says `bad` is refused.
 fn builder(judged: Arc<Mutex<Vec<String>>>) -> Builder {
-    Arc::new(move |documents: &[Document], previous: Option<&Snapshot>| {
+    Arc::new(move |documents: &[Document], _: &World<'_>, previous: Option<&Snapshot>| {
         let texts: Vec<_> = documents.iter().map(|document| String::from_utf8_lossy(&document.bytes)).collect();
         let text = texts.concat();
         judged.lock().unwrap().push(text.clone());

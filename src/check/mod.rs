@@ -6,9 +6,15 @@
 
 mod cluster;
 mod references;
+mod tls;
+mod tls_material;
 mod weights;
 
+#[cfg(test)]
+mod tls_tests;
+
 pub(crate) use references::eds_service;
+pub(crate) use tls::holds_private_key;
 
 use std::collections::BTreeSet;
 
@@ -17,8 +23,7 @@ use crate::envoy::{self, DynamicMessage, Kind, Path, Schema};
 use crate::expand::Native;
 use crate::topology::StaticResources;
 
-/// A native resource with its message.
-#[derive(Debug)]
+/// A native resource with its message. It may hold private keys: `Debug` does not show its content.
 pub struct Checked {
     /// The resource as it was expanded.
     pub native: Native,
@@ -26,6 +31,13 @@ pub struct Checked {
     pub message: DynamicMessage,
     /// Whether there are errors in the item that it was made from.
     broken: bool,
+}
+
+impl std::fmt::Debug for Checked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { native, message: _, broken } = self;
+        f.debug_struct("Checked").field("native", native).field("broken", broken).finish_non_exhaustive()
+    }
 }
 
 impl Checked {
@@ -54,16 +66,19 @@ impl Checked {
     }
 }
 
-/// Reads every resource strictly, applies Envoy's field rules, then looks at the set as a whole.
+/// Reads every resource strictly, applies Envoy's field rules, then looks at the set as a whole. `now` is in seconds since
+/// 1970: certificates expire.
 pub fn check(
     schema: &Schema,
     natives: Vec<Native>,
     static_resources: &StaticResources,
+    now: i64,
     findings: &mut Findings,
 ) -> Vec<Checked> {
     let mut checked: Vec<_> = natives.into_iter().map(|native| read(schema, native, findings)).collect();
     mark_broken(&mut checked, findings);
     references::check(schema, &checked, static_resources, findings);
+    tls::check(schema, &checked, now, findings);
     for resource in &checked {
         match resource.native.kind {
             Kind::Cluster => cluster::check(resource, findings),

@@ -7,7 +7,6 @@ use clap::{Args, ValueEnum};
 use super::NO;
 use super::input::Input;
 use crate::diagnostic::{Level, Report};
-use crate::pipeline;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -37,8 +36,7 @@ enum Form {
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { input, output, strict, verbose } = self;
-        let (schema, documents) = input.load()?;
-        let compiled = pipeline::compile(&schema, &documents);
+        let (_, compiled, files) = input.compile()?;
         let report = if strict { compiled.report.strict() } else { compiled.report };
         let ok = !report.has_errors();
         match output {
@@ -49,7 +47,7 @@ impl Check {
                 let least = if verbose { Level::Info } else { Level::Warning };
                 eprint!("{}", report.render_all(least));
                 let resources: usize = compiled.groups.values().map(Vec::len).sum();
-                println!("{}", verdict(&report, documents.len(), resources));
+                println!("{}", verdict(&report, files, resources));
             }
         }
         Ok(if ok { ExitCode::SUCCESS } else { NO })

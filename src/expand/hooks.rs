@@ -2,7 +2,8 @@
 
 use super::walk::{Hook, ListHook, Mapping, Short};
 use super::{
-    address, cluster, config_source, endpoint, extension, header, http, listener, matcher, route, scalar, tcp,
+    address, cluster, config_source, data_source, endpoint, extension, header, http, listener, matcher, route, scalar,
+    tcp,
 };
 
 /// A message without a hook.
@@ -31,10 +32,11 @@ impl Hook {
 }
 
 /// Each message that has a hook, sorted by its full name.
-const MESSAGES: [(&str, Hook); 38] = [
+const MESSAGES: [(&str, Hook); 44] = [
     ("envoy.config.accesslog.v3.AccessLog", short(Short::Key).and(extension::access_log)),
     ("envoy.config.cluster.v3.Cluster", mapping(cluster::cluster)),
     ("envoy.config.cluster.v3.Cluster.EdsClusterConfig", mapping(config_source::eds_cluster_config)),
+    ("envoy.config.cluster.v3.Cluster.TransportSocketMatch", mapping(data_source::transport_socket_match)),
     ("envoy.config.core.v3.Address", short(Short::Other(address::address))),
     ("envoy.config.core.v3.CidrRange", short(Short::Other(address::cidr_range))),
     ("envoy.config.core.v3.ConfigSource", mapping(config_source::config_source)),
@@ -71,7 +73,12 @@ const MESSAGES: [(&str, Hook); 38] = [
     ),
     (tcp::MESSAGE, text("cluster").and(tcp::proxy)),
     ("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster", list("clusters")),
+    ("envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext", mapping(data_source::holder)),
+    ("envoy.extensions.transport_sockets.tls.v3.CommonTlsContext", mapping(data_source::common_tls_context)),
+    ("envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", mapping(data_source::downstream_tls_context)),
     ("envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig", text("name").and(config_source::sds_secret_config)),
+    ("envoy.extensions.transport_sockets.tls.v3.TlsCertificate", mapping(data_source::holder)),
+    ("envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys", mapping(data_source::holder)),
     ("envoy.type.matcher.v3.RegexMatcher", text("regex")),
     ("envoy.type.matcher.v3.StringMatcher", text("exact")),
     ("envoy.type.v3.FractionalPercent", short(Short::Other(scalar::fractional_percent))),

@@ -1,6 +1,6 @@
 //! The friendly form becomes native Envoy resources.
 //!
-//! Enters: a [`Topology`]. Leaves: [`Native`]s, proto3 JSON of their kind's message, whose every node points at the text that
+//! Enters: a [`Topology`], and what lies [`Beside`] it. Leaves: [`Native`]s, proto3 JSON of their kind's message, whose every node points at the text that
 //! caused it. Knows: the descriptors, and what may be written instead of what they say: keys hoisted out of nested messages,
 //! shorthands, defaults. One `walk` follows the descriptors; what is particular to a message stands in a hook, and
 //! `hooks` lists them all.
@@ -12,6 +12,7 @@
 mod address;
 mod cluster;
 mod config_source;
+mod data_source;
 mod endpoint;
 mod extension;
 mod header;
@@ -29,16 +30,26 @@ mod walk;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
+use crate::diagnostic::{Files, Finding, Findings, Span, did_you_mean};
 use crate::envoy::{Kind, Node, Schema, Value};
+use crate::source::Attachments;
 use crate::topology::{Item, StaticResources, Topology, section_of};
 
 use object::{Object, TYPE, is_verbatim};
 use walk::{Scope, Walk};
 
-/// A resource in Envoy's own JSON form.
-#[derive(Debug)]
+/// What the topology speaks of without holding it.
+#[derive(Clone, Copy)]
+pub struct Beside<'a> {
+    /// The files that spans point into: paths are relative to them.
+    pub files: &'a Files,
+    /// The files that are named.
+    pub attachments: &'a dyn Attachments,
+}
+
+/// A resource in Envoy's own JSON form. It may hold private keys: `Debug` does not show its content.
 pub struct Native {
     /// Its kind.
     pub kind: Kind,
@@ -52,6 +63,15 @@ pub struct Native {
     pub verbatim: bool,
 }
 
+impl fmt::Debug for Native {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, node: _, path, verbatim } = self;
+        let mut shown = f.debug_struct("Native");
+        shown.field("kind", kind).field("name", name).field("path", path).field("verbatim", verbatim);
+        shown.finish_non_exhaustive()
+    }
+}
+
 /// A resource with the place of its name.
 #[derive(Debug)]
 struct Made {
@@ -59,12 +79,12 @@ struct Made {
     name_span: Span,
 }
 
-/// Every resource that the topology stands for, those derived from others (inline route tables, endpoints) included.
-pub fn expand(schema: &Schema, topology: Topology, findings: &mut Findings) -> Vec<Native> {
+/// Every resource that the topology stands for, those derived from others (inline route tables, endpoints, secrets) included.
+pub fn expand(schema: &Schema, topology: Topology, beside: Beside<'_>, findings: &mut Findings) -> Vec<Native> {
     let Topology { items, static_resources } = topology;
     let mut made = Vec::new();
     for item in items {
-        expand_item(schema, &static_resources, item, findings, &mut made);
+        expand_item(schema, &static_resources, beside, item, findings, &mut made);
     }
     duplicates(&made, findings);
     made.into_iter().map(|made| made.native).collect()
@@ -73,6 +93,7 @@ pub fn expand(schema: &Schema, topology: Topology, findings: &mut Findings) -> V
 fn expand_item(
     schema: &Schema,
     static_resources: &StaticResources,
+    beside: Beside<'_>,
     item: Item,
     findings: &mut Findings,
     made: &mut Vec<Made>,
@@ -88,8 +109,8 @@ fn expand_item(
         }
         return;
     }
-    let mut walk = Walk::new(schema, static_resources, findings, &path);
-    if let (Kind::Listener, Some((name, _))) = (kind, &name) {
+    let mut walk = Walk::new(schema, static_resources, beside, findings, &path);
+    if let (Kind::Listener | Kind::Cluster, Some((name, _))) = (kind, &name) {
         walk.scope = Scope::Named { name: name.clone(), chains: 1 };
     }
     let node = walk.named(kind.message(), node);

@@ -9,7 +9,7 @@ use crate::envoy::{Entry, FieldDescriptor, Kind, MAX_DEPTH, MessageDescriptor, N
 use crate::topology::StaticResources;
 
 use super::object::{Object, is_verbatim};
-use super::{Made, Native, hooks};
+use super::{Beside, Made, Native, hooks};
 
 /// What may be written where a message of one type is expected.
 #[derive(Clone, Copy)]
@@ -70,6 +70,7 @@ pub(super) enum Scope {
 pub(super) struct Walk<'a> {
     pub(super) schema: &'a Schema,
     pub(super) static_resources: &'a StaticResources,
+    pub(super) beside: Beside<'a>,
     pub(super) path: Path,
     pub(super) scope: Scope,
     findings: &'a mut Findings,
@@ -82,12 +83,14 @@ impl<'a> Walk<'a> {
     pub(super) fn new(
         schema: &'a Schema,
         static_resources: &'a StaticResources,
+        beside: Beside<'a>,
         findings: &'a mut Findings,
         item: &str,
     ) -> Self {
         Self {
             schema,
             static_resources,
+            beside,
             path: start(item),
             scope: Scope::default(),
             findings,
@@ -294,6 +297,12 @@ impl<'a> Walk<'a> {
     pub(super) fn report(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: &str) {
         let finding = self.finding(code, span, message);
         self.findings.push(if help.is_empty() { finding } else { finding.help(help) });
+    }
+
+    /// An error at the present path, and the place that it contradicts.
+    pub(super) fn report_beside(&mut self, code: &'static str, span: Span, message: String, first: Span) {
+        let finding = self.finding(code, span, message).related(first, "first given here");
+        self.findings.push(finding);
     }
 
     fn finding(&self, code: &'static str, span: Span, message: impl Into<String>) -> Finding {

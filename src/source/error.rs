@@ -91,6 +91,7 @@ impl ReadError {
                     Some("let the user of this process read the file and enter every directory above it")
                 }
                 Obstacle::Loop => Some("one of the links on the path points back at itself: recreate it"),
+                Obstacle::TooLarge(most) if *most < super::list::MAX_FILE_SIZE => None,
                 Obstacle::TooLarge(_) => Some("split the topology into a directory of files"),
                 Obstacle::Changing => Some("write to another file and rename it over this one"),
                 Obstacle::Io(_) => None,

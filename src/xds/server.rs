@@ -17,6 +17,7 @@ use tracing::warn;
 
 use super::service::Discovery;
 use super::stream::Shared;
+use super::withhold::Withhold;
 use super::{Clients, Listen, Metrics};
 use crate::snapshot::{DEFAULT_GROUP, Group, Snapshot, Store};
 
@@ -42,6 +43,8 @@ pub struct Options {
     pub drain: Duration,
     /// Asked for every stream at each publication.
     pub group_of: GroupOf,
+    /// Whether private keys are sent although others on the network could read them.
+    pub allow_plaintext_secrets: bool,
 }
 
 impl Default for Options {
@@ -51,17 +54,19 @@ impl Default for Options {
             identifier: concat!("chancery/", env!("CARGO_PKG_VERSION")).to_owned(),
             drain: Duration::from_secs(5),
             group_of: Arc::new(|snapshot, _| snapshot.group(DEFAULT_GROUP).cloned()),
+            allow_plaintext_secrets: false,
         }
     }
 }
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { gate_timeout, identifier, drain, group_of: _ } = self;
+        let Self { gate_timeout, identifier, drain, group_of: _, allow_plaintext_secrets } = self;
         f.debug_struct("Options")
             .field("gate_timeout", gate_timeout)
             .field("identifier", identifier)
             .field("drain", drain)
+            .field("allow_plaintext_secrets", allow_plaintext_secrets)
             .finish_non_exhaustive()
     }
 }
@@ -101,14 +106,21 @@ impl Server {
                 (Socket::Unix(listener, SocketFile(path.clone())), listen.clone())
             }
         };
-        let Options { gate_timeout, identifier, drain, group_of } = options;
-        let shared = Shared { store, clients, metrics, gate_timeout, identifier: identifier.into(), group_of };
+        let Options { gate_timeout, identifier, drain, group_of, allow_plaintext_secrets } = options;
+        let withhold = (!allow_plaintext_secrets && !local.is_local()).then(Withhold::default);
+        let shared =
+            Shared { store, clients, metrics, gate_timeout, identifier: identifier.into(), group_of, withhold };
         Ok(Self { socket, local, shared: Arc::new(shared), drain })
     }
 
     /// What is listened on, with the port that was chosen for port 0.
     pub fn local_addr(&self) -> &Listen {
         &self.local
+    }
+
+    /// Whether resources with private keys are sent to nobody.
+    pub fn withholds_private_keys(&self) -> bool {
+        self.shared.withhold.is_some()
     }
 
     /// Serves until `shutdown`; then every stream ends, and connections have the drain time to close.

@@ -18,7 +18,9 @@ use super::order::{Conversation, Response};
 use super::server::GroupOf;
 use super::service::Route;
 use super::track::Answer;
+use super::withhold::Withhold;
 use super::{Request, origins};
+use crate::diagnostic::without_keys;
 use crate::envoy::Kind;
 use crate::snapshot::{Group, Snapshot, Store};
 
@@ -33,6 +35,8 @@ pub(super) struct Shared {
     pub(super) gate_timeout: Duration,
     pub(super) identifier: Arc<str>,
     pub(super) group_of: GroupOf,
+    /// Set if private keys are sent to nobody.
+    pub(super) withhold: Option<Withhold>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -150,6 +154,10 @@ impl Session {
     fn choose_group(&mut self) {
         let Some(Identity { node, client, .. }) = &self.identity else { return };
         let group = self.snapshot.as_ref().and_then(|snapshot| (self.shared.group_of)(snapshot, node));
+        let group = group.map(|group| match &self.shared.withhold {
+            Some(withhold) => withhold.filter(group),
+            None => group,
+        });
         if group.as_ref().map(|group| group.name()) != self.group.as_ref().map(|group| group.name()) {
             let name = group.as_ref().map(|group| group.name().to_string());
             debug!(node = node.id, group = name, "node group chosen");
@@ -255,6 +263,8 @@ impl Session {
                 });
             }
             Answer::Nack { refused, code, message, unknown } => {
+                // A client may quote what it refuses.
+                let message = without_keys(&message).into_owned();
                 let current = self.group.as_ref().map(|group| &**group.resources(kind));
                 let origins = origins::of(&message, &refused, current);
                 self.shared.metrics.nack(kind);

@@ -239,7 +239,7 @@ fn nesting_has_an_end() {
     let node = Node::map(span, [("name", Node::string(span, "l")), ("http_filters", Node::list(span, vec![filter]))]);
     let items = vec![Item { kind: Some(Kind::Listener), node, path: "listeners[0]".into() }];
     let mut found = Findings::new();
-    expand(&Schema::embedded(), Topology { items, ..Topology::default() }, &mut found);
+    expand(&Schema::embedded(), Topology { items, ..Topology::default() }, alone(), &mut found);
     let codes: Vec<_> = found.as_slice().iter().map(|finding| finding.code).collect();
     assert_eq!(codes, ["too-deep"]);
 }
@@ -258,7 +258,7 @@ fn help_names_the_remedy() {
         let document = Document { name: "t.yaml".into(), bytes: text.as_bytes().into() };
         let mut found = Findings::new();
         let topology = crate::topology::parse(&[document], &mut Files::new(), &mut found);
-        expand(&Schema::embedded(), topology, &mut found);
+        expand(&Schema::embedded(), topology, alone(), &mut found);
         let [finding] = found.as_slice() else { panic!("{found:?}") };
         (finding.path.clone(), finding.help.clone().unwrap_or_default())
     };

@@ -329,7 +329,7 @@ fn no_kind_of_value_anywhere_is_a_panic() {
             replace(&mut node, path, value);
             let items = vec![Item { kind: *kind, node, path: item.clone() }];
             let static_resources = topology.static_resources.clone();
-            expand(&schema, Topology { items, static_resources }, &mut Findings::new());
+            expand(&schema, Topology { items, static_resources }, alone(), &mut Findings::new());
         }
     }
 }
