@@ -110,8 +110,10 @@ impl Reload {
         loop {
             // Watches first: what changes after the reading is then heard of.
             self.arm(wake.rearm).await;
-            while self.reconcile().await {
+            if self.reconcile().await && self.options.watch == WatchMode::Auto {
                 self.arm(false).await;
+                // Read again, but not at once: someone may be at work on them.
+                self.bell.ring(Signal::Touched);
             }
             for asker in self.waiting.drain(..).flatten() {
                 if asker.send(self.judge.status()).is_err() {
