@@ -86,12 +86,21 @@ impl Look<'_> {
 
     /// A certificate with its key; returns the certificate that is shown, if it can be seen.
     fn certificate(&mut self, message: &DynamicMessage) -> Option<Certificate> {
+        self.complete(message);
         let chain = self.source(message, "certificate_chain").and_then(|(path, bytes)| {
             let found = self.understood(tls_material::certificates(bytes), "a certificate", "no-certificate", &path)?;
             for certificate in &found {
                 self.validity(certificate, &path);
             }
-            found.into_iter().next()
+            let leaf = found.into_iter().next()?;
+            if let Some(why) = leaf.unsupported() {
+                let finding = self.resource.error("unsupported-key", &path, format!("the certificate is for {why}"));
+                self.push(
+                    finding
+                        .help("Envoy refuses it: make a new key, such as `openssl ecparam -name prime256v1 -genkey`"),
+                );
+            }
+            Some(leaf)
         });
         let key = self.source(message, "private_key").and_then(|(path, bytes)| {
             let key = match tls_material::private_key(bytes) {
@@ -118,6 +127,20 @@ impl Look<'_> {
             self.push(finding.help(help).related(span, "the certificate"));
         }
         chain
+    }
+
+    /// A certificate needs a key, and a key a certificate.
+    fn complete(&mut self, message: &DynamicMessage) {
+        let has = |name| field::message(message, name).is_some();
+        let missing = match (has("certificate_chain"), has("private_key") || has("private_key_provider")) {
+            _ if self.resource.broken || has("pkcs12") => return,
+            (true, false) => "private_key",
+            (false, true) => "certificate_chain",
+            _ => return,
+        };
+        let finding =
+            self.resource.error("incomplete-certificate", self.path, format!("this certificate has no `{missing}`"));
+        self.push(finding.help("Envoy needs both: `{certificate_chain: …, private_key: …}`"));
     }
 
     fn validation(&mut self, message: &DynamicMessage) {

@@ -64,6 +64,7 @@ const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
 /// All blocks of a PEM file.
@@ -160,6 +161,22 @@ impl Certificate {
                 Some(algorithm == ED25519 && Ed25519KeyPair::from_seed_and_public_key(seed, public).is_ok())
             }
             PrivateKey::Other => None,
+        }
+    }
+
+    /// Why Envoy takes no key of this kind, if it does not.
+    pub(super) fn unsupported(&self) -> Option<&'static str> {
+        let PublicKey { algorithm, parameters, key } = &self.public_key;
+        match (algorithm.as_slice(), parameters.as_deref()) {
+            (RSA, _) => {
+                let modulus = Der(key).take(SEQUENCE).and_then(|key| Der(key).unsigned())?;
+                let bits = modulus.len() * 8 - modulus.first().map_or(0, |first| first.leading_zeros() as usize);
+                (bits < 2048).then_some("an RSA key of less than 2048 bits")
+            }
+            (EC, Some(curve)) => {
+                (![P256, P384, P521].contains(&curve)).then_some("a curve other than P-256, P-384 and P-521")
+            }
+            _ => None,
         }
     }
 

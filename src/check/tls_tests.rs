@@ -7,7 +7,7 @@ use rcgen::{
     CertificateParams, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, date_time_ymd,
 };
 use rsa::pkcs1::EncodeRsaPrivateKey as _;
-use rsa::pkcs8::{EncodePrivateKey as _, LineEnding};
+use rsa::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
 
 use crate::diagnostic::{Files, Findings, Level, Report};
 use crate::envoy::Schema;
@@ -109,6 +109,16 @@ fn rsa_keys_of_both_forms_are_told_from_others() {
     let keys = [(); 2].map(|()| rsa::RsaPrivateKey::new(&mut random, 2048).unwrap());
     let pkcs8 = keys.each_ref().map(|key| key.to_pkcs8_pem(LineEnding::LF).unwrap());
     let leaf = certificate(&KeyPair::from_pem(&pkcs8[0]).unwrap(), &["a.example.com"]);
+    let weak = rsa::RsaPrivateKey::new(&mut random, 1024).unwrap();
+    let spki = weak.to_public_key().to_public_key_der().unwrap();
+    let params = CertificateParams::new(vec!["a.example.com".to_owned()]).unwrap();
+    let authority = KeyPair::generate().unwrap();
+    let issuer = Issuer::from_params(&params, &authority);
+    let spki = rcgen::SubjectPublicKeyInfo::from_der(spki.as_bytes()).unwrap();
+    assert_eq!(
+        said(&params.signed_by(&spki, &issuer).unwrap().pem(), &weak.to_pkcs8_pem(LineEnding::LF).unwrap())[..1],
+        ["t.yaml:2:58: error[unsupported-key]: the certificate is for an RSA key of less than 2048 bits"]
+    );
     for (key, pkcs8) in keys.iter().zip(&pkcs8) {
         let expected = if key == &keys[0] { vec![] } else { vec![MISMATCH] };
         assert_eq!(said(&leaf, pkcs8), expected);
@@ -136,6 +146,9 @@ fn what_is_no_certificate_or_key_is_an_error_that_shows_none_of_it() {
     let with_password = PAIR.replace("key}}", "key, password: {inline_string: x}}}");
     let files = [("crt", &*leaf), ("key", &*pem("ENCRYPTED PRIVATE KEY", b"x"))];
     assert_eq!(findings(&with_password, &files).0, [""; 0]);
+    let half = "secrets: [{name: s, tls_certificate: {certificate_chain: crt}}]";
+    let incomplete = "[incomplete-certificate]: this certificate has no `private_key`";
+    assert_eq!(findings(half, &[("crt", &leaf)]).0, [at(38, incomplete)]);
     let authority = "secrets: [{name: s, validation_context: {trusted_ca: ca, crl: crl}}]";
     assert_eq!(
         findings(authority, &[("ca", &key), ("crl", &leaf)]).0,
