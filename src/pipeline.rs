@@ -3,16 +3,16 @@
 //! Enters: [`Document`]s, the [`World`] beside them and the previous snapshot. Leaves: a [`Report`] and an [`Outcome`]. Pure:
 //! no disk, no network, no clock of its own. Invariant: one error anywhere and nothing leaves but the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::check::{self, Checked};
 use crate::diagnostic::{Files, Findings, Report};
 use crate::envoy::{Kind, Schema, canonical, field};
 use crate::expand::{self, Beside};
-use crate::snapshot::{Changes, DEFAULT_GROUP, Origin, Resource, Snapshot, Traits};
+use crate::snapshot::{Changes, Origin, Resource, Selectors, Snapshot, Traits};
 use crate::source::{Attachments, Document};
-use crate::topology::{self, StaticResources};
+use crate::topology::{self, NodeGroup, StaticResources};
 
 /// What counts beside the documents, handed in so that the same input has the same outcome.
 #[derive(Clone, Copy)]
@@ -53,42 +53,66 @@ pub enum Outcome {
 pub struct Compiled {
     /// All findings.
     pub report: Report,
-    /// The encoded resources of each group; empty if there are errors.
-    pub groups: BTreeMap<Arc<str>, Vec<Resource>>,
+    /// The encoded resources of each group, those in common shared; empty if there are errors.
+    pub groups: BTreeMap<Arc<str>, Vec<Arc<Resource>>>,
+    /// Which nodes belong to which group.
+    pub selectors: Selectors,
     /// Names that the topology says exist in the proxies' bootstrap.
     pub static_resources: StaticResources,
+}
+
+impl Compiled {
+    /// How many resources there are; one that several groups share counts once.
+    pub fn resources(&self) -> usize {
+        let all = self.groups.values().flatten().map(Arc::as_ptr);
+        all.collect::<BTreeSet<_>>().len()
+    }
 }
 
 /// Documents to encoded resources.
 pub fn compile(schema: &Schema, documents: &[Document], world: &World<'_>) -> Compiled {
     let mut files = Files::new();
     let mut findings = Findings::new();
-    let mut topology = topology::parse(documents, &mut files, &mut findings);
-    let static_resources = std::mem::take(&mut topology.static_resources);
+    let topology = topology::parse(documents, &mut files, &mut findings);
+    let static_resources = topology.static_resources.clone();
+    let node_groups = Arc::clone(&topology.node_groups);
     let beside = Beside { files: &files, attachments: world.attachments };
     let natives = expand::expand(schema, topology, beside, &mut findings);
-    let checked = check::check(schema, natives, &static_resources, world.now, &mut findings);
-    let groups = if findings.has_errors() {
-        BTreeMap::new()
-    } else {
-        let resources = checked.iter().map(|resource| encode(schema, resource, &files)).collect();
-        BTreeMap::from([(Arc::from(DEFAULT_GROUP), resources)])
-    };
-    Compiled { report: Report::new(findings, Arc::new(files)), groups, static_resources }
+    let checked = check::check(schema, natives, &node_groups, world.now, &mut findings);
+    let groups = if findings.has_errors() { BTreeMap::new() } else { grouped(schema, &checked, &node_groups, &files) };
+    let selectors = node_groups.iter().map(|group| (Arc::clone(&group.name), group.selector.clone())).collect();
+    Compiled { report: Report::new(findings, Arc::new(files)), groups, selectors, static_resources }
 }
 
 /// Documents to the snapshot that follows `previous`.
 pub fn build(schema: &Schema, documents: &[Document], world: &World<'_>, previous: Option<&Snapshot>) -> Build {
-    let Compiled { report, groups, static_resources: _ } = compile(schema, documents, world);
+    let Compiled { report, groups, selectors, static_resources: _ } = compile(schema, documents, world);
     let outcome = if report.has_errors() {
         Outcome::Rejected
     } else {
-        match Snapshot::next(previous, groups) {
+        match Snapshot::next(previous, groups, selectors) {
             None => Outcome::Unchanged,
             Some((snapshot, changes)) => Outcome::Changed { snapshot: Arc::new(snapshot), changes },
         }
     };
     Build { report, outcome }
+}
+
+/// Encodes each resource once and gives it to every group that it is for. A group without resources is a group too.
+fn grouped(
+    schema: &Schema,
+    checked: &[Checked],
+    node_groups: &[NodeGroup],
+    files: &Files,
+) -> BTreeMap<Arc<str>, Vec<Arc<Resource>>> {
+    let mut groups: Vec<Vec<Arc<Resource>>> = vec![Vec::new(); node_groups.len()];
+    for resource in checked {
+        let encoded = Arc::new(encode(schema, resource, files));
+        for group in resource.native.groups.iter() {
+            groups[group].push(Arc::clone(&encoded));
+        }
+    }
+    node_groups.iter().map(|group| Arc::clone(&group.name)).zip(groups).collect()
 }
 
 fn encode(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
@@ -100,7 +124,8 @@ fn encode(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
         column: span.column,
     };
     let traits = Traits {
-        on_demand: native.kind == Kind::Listener && field::message(message, "api_listener").is_some(),
+        on_demand: native.on_demand
+            || (native.kind == Kind::Listener && field::message(message, "api_listener").is_some()),
         private: check::holds_private_key(schema, native.kind, message),
         eds_service: if native.kind == Kind::Cluster { check::eds_service(message).map(Arc::from) } else { None },
     };

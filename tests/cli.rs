@@ -78,6 +78,9 @@ async fn a_wrong_flag_is_said_at_once() {
         assert_eq!(wrong.code, 2, "{wrong:?}");
         assert!(!wrong.stderr.is_empty(), "{wrong:?}");
     }
+    let deaf = run(&["serve", "--watch", "poll", "--poll-interval", "0"]).await;
+    assert_eq!(deaf.code, 2, "it would never notice a change: {deaf:?}");
+    assert!(deaf.stderr.contains("--watch off"), "{deaf:?}");
     let standard_input = run(&["serve", "-"]).await;
     assert_eq!(standard_input.code, 2, "a stream cannot be followed: {standard_input:?}");
 }

@@ -5,6 +5,7 @@ use chancery::snapshot::Version;
 use chancery::xds::KindState;
 
 use crate::support::xds_client::{ADS, Fixture, refusal, shown};
+use crate::support::{eventually, holds};
 
 #[tokio::test]
 async fn r6_r8_r9_one_edit_sends_one_named_and_versioned_resource() {
@@ -81,6 +82,38 @@ async fn n8_a_node_that_refused_gets_everything_when_it_rejoins() {
     let mut stream = fixture.delta(ADS).await;
     stream.rejoin(Kind::Cluster, &[], &[], &[("a", &version)]).await;
     assert!(shown(&stream.receive().await).is_empty(), "it has accepted everything since");
+}
+
+/// A client counts a cluster as held while it is still warming.
+#[tokio::test]
+async fn s12_a_cluster_that_was_not_answered_comes_again_when_the_client_rejoins() {
+    let fixture = Fixture::start().await;
+    fixture.publish(&[(Kind::Cluster, "a", "1"), (Kind::Cluster, "b", "1")]);
+    let mut stream = fixture.delta(ADS).await;
+    stream.amend(Kind::Cluster, &[], &[]).await;
+    let response = stream.receive().await;
+    stream.answer(&response, None).await;
+    fixture.publish(&[(Kind::Cluster, "a", "2")]);
+    assert_eq!(shown(&stream.receive().await), ["a=2"]);
+    drop(stream);
+    eventually("the stream to end", async || holds(fixture.clients.status().is_empty(), fixture.clients.status()))
+        .await;
+
+    let (old, new) = (Version::of(b"1").to_string(), Version::of(b"2").to_string());
+    let mut stream = fixture.delta(ADS).await;
+    stream.rejoin(Kind::Cluster, &[], &[], &[("a", &new), ("b", &old)]).await;
+    let response = stream.receive().await;
+    assert!(shown(&response).contains(&"a=2".to_owned()), "{:?}", shown(&response));
+    stream.answer(&response, None).await;
+    stream.amend(Kind::Listener, &[], &[]).await;
+    stream.receive().await;
+    drop(stream);
+    eventually("the stream to end", async || holds(fixture.clients.status().is_empty(), fixture.clients.status()))
+        .await;
+
+    let mut stream = fixture.delta(ADS).await;
+    stream.rejoin(Kind::Cluster, &[], &[], &[("a", &new), ("b", &old)]).await;
+    assert!(shown(&stream.receive().await).is_empty(), "it has answered everything since");
 }
 
 #[tokio::test]

@@ -12,14 +12,58 @@ use crate::support::chancery;
 
 #[tokio::test]
 async fn every_example_means_what_its_golden_file_says() {
-    let examples = yaml_files("examples");
+    let examples = examples().await;
     assert!(examples.len() >= 8, "{examples:?}");
-    for name in &examples {
-        let rendered = render(&format!("examples/{name}.yaml")).await;
-        compare(&golden(name), &rendered);
+    for Example { name, arguments } in &examples {
+        compare(&golden(name), &render(arguments).await);
     }
     let blessed: BTreeSet<_> = files("tests/golden", "json").into_iter().filter(|name| name != SEED).collect();
-    assert_eq!(blessed, examples, "each golden file belongs to an example");
+    let names: BTreeSet<_> = examples.into_iter().map(|example| example.name).collect();
+    assert_eq!(blessed, names, "each golden file belongs to an example");
+}
+
+/// What is rendered of node groups is a topology that means the same, all groups at once and each by itself.
+#[tokio::test]
+async fn what_is_rendered_of_groups_means_the_same() {
+    let whole = chancery::run(&["render", "examples/fleets.yaml"]).await;
+    let again = chancery::run_in(root(), &["render", "-"], &whole.stdout).await;
+    let meaning = |text: &str| text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+    assert_eq!(meaning(&again.stdout), meaning(&whole.stdout), "{again:?}");
+    let one = chancery::run(&["render", "examples/fleets.yaml", "--node-group", "edge"]).await;
+    let again = chancery::run_in(root(), &["render", "-"], &one.stdout).await;
+    assert_eq!(meaning(&again.stdout), meaning(&one.stdout), "{again:?}");
+}
+
+/// An example, or what one node group gets of it.
+#[derive(Debug)]
+pub(crate) struct Example {
+    pub(crate) name: String,
+    /// Of `chancery render`.
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Every file and directory of examples, once for each of its node groups.
+pub(crate) async fn examples() -> Vec<Example> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.is_dir() && path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let path = format!("examples/{}", path.file_name().unwrap().to_str().unwrap());
+        let rendered = render(std::slice::from_ref(&path)).await;
+        let first: Value = serde_json::Deserializer::from_str(&rendered).into_iter().next().unwrap().unwrap();
+        let Some(groups) = first["node_groups"].as_array() else {
+            all.push(Example { name, arguments: vec![path] });
+            continue;
+        };
+        for group in groups.iter().map(|group| group["name"].as_str().unwrap()) {
+            let arguments = vec![path.clone(), "--node-group".to_owned(), group.to_owned()];
+            all.push(Example { name: format!("{name}.{group}"), arguments });
+        }
+    }
+    all
 }
 
 /// Without its extension, the golden file that is written by hand.
@@ -30,7 +74,7 @@ const SEED: &str = "seed-resource-go";
 #[tokio::test]
 async fn the_demo_is_what_the_seeds_program_made() {
     let expected: Value = serde_json::from_str(&fs::read_to_string(golden(SEED)).unwrap()).unwrap();
-    let rendered: Value = serde_json::from_str(&render("config/topology.yaml").await).unwrap();
+    let rendered: Value = serde_json::from_str(&render(&["config/topology.yaml".to_owned()]).await).unwrap();
     let by_type = |resources: &Value| {
         let mut sorted = resources.as_array().expect("a list of resources").clone();
         sorted.sort_by_key(|resource| resource["@type"].as_str().unwrap().to_owned());
@@ -46,14 +90,15 @@ async fn the_demo_is_what_the_seeds_program_made() {
     assert_eq!(by_type(&rendered["resources"]), expected);
 }
 
-async fn render(path: &str) -> String {
-    let run = chancery::run(&["render", path, "-o", "json"]).await;
-    assert_eq!(run.code, 0, "{path}: {run:?}");
+async fn render(arguments: &[String]) -> String {
+    let all = ["render", "-o", "json"].into_iter().chain(arguments.iter().map(String::as_str));
+    let run = chancery::run(&all.collect::<Vec<_>>()).await;
+    assert_eq!(run.code, 0, "{arguments:?}: {run:?}");
     run.stdout
 }
 
 fn golden(name: &str) -> PathBuf {
-    root().join("tests/golden").join(name).with_extension("json")
+    root().join("tests/golden").join(format!("{name}.json"))
 }
 
 /// Compares a text with a file, or rewrites the file.

@@ -14,7 +14,7 @@ use chancery::diagnostic::{Files, Finding, Findings, Report, Span};
 use chancery::envoy::Kind;
 use chancery::pipeline::{Build, Outcome, World};
 use chancery::reload::{Builder, Metrics, Options, Reload, Status, StatusCell, Trigger, Verdict, WatchMode};
-use chancery::snapshot::{DEFAULT_GROUP, Origin, Resource, Snapshot, Store, Traits};
+use chancery::snapshot::{DEFAULT_GROUP, Origin, Resource, Selectors, Snapshot, Store, Traits};
 use chancery::source::{Digest, Document, Sources};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
@@ -57,7 +57,7 @@ fn builder(judged: Arc<Mutex<Vec<String>>>) -> Builder {
         let origin = Origin { file: "topology.yaml".into(), line: 1, column: 1 };
         let resource = Resource::new(Kind::Cluster, "content", content.as_bytes(), origin, Traits::default());
         let groups = BTreeMap::from([(DEFAULT_GROUP.into(), vec![resource])]);
-        let outcome = match Snapshot::next(previous, groups) {
+        let outcome = match Snapshot::next(previous, groups, Selectors::default()) {
             Some((snapshot, changes)) => Outcome::Changed { snapshot: Arc::new(snapshot), changes },
             None => Outcome::Unchanged,
         };

@@ -1,7 +1,6 @@
 //! The state-of-the-world protocol over a socket, and what both protocols share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use chancery::envoy::Kind;
 use chancery::snapshot::DEFAULT_GROUP;
@@ -11,6 +10,7 @@ use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 use tonic::Code;
 
 use crate::support::xds_client::{ADS, Fixture, Sotw, Stream, bodies, node};
+use crate::support::{eventually, holds};
 
 /// A route that is asked for last, so that its answer proves that nothing else was due.
 const FENCE: &str = "fence";
@@ -175,34 +175,33 @@ async fn before_the_first_snapshot_streams_are_held_open() {
 
 #[tokio::test]
 async fn a_node_without_a_group_is_sent_nothing_and_keeps_what_it_has() {
-    let member = Arc::new(AtomicBool::new(false));
-    let is_member = Arc::clone(&member);
-    let (asked, mut asks) = tokio::sync::mpsc::unbounded_channel();
-    let group_of = Arc::new(move |snapshot: &chancery::snapshot::Snapshot, node: &Node| {
-        asked.send(node.id.clone()).unwrap();
-        is_member.load(Ordering::Relaxed).then(|| snapshot.group(DEFAULT_GROUP).cloned())?
-    });
-    let options = Options { group_of, ..Options::default() };
-    let fixture = Fixture::start_with(&"127.0.0.1:0".parse().unwrap(), options).await;
-    fixture.publish(&[(Kind::Cluster, "c", "1")]);
+    let fixture = Fixture::start().await;
+    let unmatched = "chancery_xds_unmatched_streams";
+    fixture.publish_for("somebody-else", &[(Kind::Cluster, "c", "1")]);
     let mut stream = fixture.sotw(ADS).await;
     stream.want(Kind::Cluster, &[]).await;
-    assert_eq!(asks.recv().await.as_deref(), Some("node-1"));
+    eventually("the node is counted", async || {
+        let text = fixture.metrics();
+        holds(text.contains(&format!("{unmatched} 1")), text)
+    })
+    .await;
+    assert_eq!(fixture.clients.status()[0].group, None);
 
-    member.store(true, Ordering::Relaxed);
-    fixture.publish(&[(Kind::Cluster, "c", "2")]);
-    asks.recv().await.unwrap();
+    fixture.publish_for("node-1", &[(Kind::Cluster, "c", "2")]);
     let response = stream.receive().await;
     assert_eq!(bodies(&response), ["2"]);
     assert_eq!(fixture.clients.status()[0].group.as_deref(), Some(DEFAULT_GROUP));
+    assert!(fixture.metrics().contains(&format!("{unmatched} 0")));
     stream.ack(&response, &[]).await;
 
-    member.store(false, Ordering::Relaxed);
-    fixture.remove(&[(Kind::Cluster, "c")]);
-    asks.recv().await.unwrap();
-    member.store(true, Ordering::Relaxed);
-    fixture.publish(&[(Kind::Cluster, "c", "3")]);
-    assert_eq!(bodies(&stream.receive().await), ["3"], "it was not told that all is gone");
+    fixture.publish_for("somebody-else", &[(Kind::Cluster, "c", "3")]);
+    eventually("the node has left", async || {
+        let status = fixture.clients.status();
+        holds(status[0].group.is_none(), status)
+    })
+    .await;
+    fixture.publish_for("node-1", &[(Kind::Cluster, "c", "4")]);
+    assert_eq!(bodies(&stream.receive().await), ["4"], "it was not told what the others got");
 }
 
 #[tokio::test]
@@ -233,6 +232,30 @@ async fn a_refusal_is_shown_with_its_origin_and_not_answered() {
     assert_eq!((kind.state, kind.nack.is_some()), (KindState::Synced, false));
     assert_eq!(kind.acked.as_deref(), Some(&*response.version_info));
     assert_eq!(status.revision, Some(2));
+}
+
+#[tokio::test]
+async fn a_refusal_is_shown_until_what_was_refused_is_made_good() {
+    let fixture = Fixture::start().await;
+    fixture.publish(&[(Kind::Endpoint, "a", "bad"), (Kind::Endpoint, "b", "1"), (Kind::Route, FENCE, FENCE)]);
+    let mut stream = fixture.sotw(ADS).await;
+    stream.want(Kind::Endpoint, &["a"]).await;
+    let refused = stream.receive().await;
+    stream.nack(&refused, &["a", "b"], "a is bad").await;
+    let other = stream.receive().await;
+    assert_eq!(bodies(&other), ["1"]);
+    stream.ack(&other, &["a", "b"]).await;
+    assert_silent(&mut stream).await;
+    let kind = fixture.clients.status().remove(0).kinds.remove("EDS").unwrap();
+    assert_eq!((kind.state, kind.nack.map(|nack| nack.message)), (KindState::Nacked, Some("a is bad".to_owned())));
+
+    fixture.publish(&[(Kind::Endpoint, "a", "good")]);
+    let response = stream.receive().await;
+    stream.ack(&response, &["a", "b"]).await;
+    stream.want(Kind::Listener, &[]).await;
+    stream.receive().await;
+    let kind = fixture.clients.status().remove(0).kinds.remove("EDS").unwrap();
+    assert_eq!((kind.state, kind.nack), (KindState::Synced, None));
 }
 
 #[tokio::test]

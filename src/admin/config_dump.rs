@@ -52,12 +52,17 @@ pub(super) async fn show(
         Ok(groups) => groups,
         Err(message) => return (StatusCode::NOT_FOUND, message + "\n").into_response(),
     };
-    let Ok(_permit) = shared.dumps.acquire().await else {
+    let Ok(permit) = Arc::clone(&shared.dumps).acquire_owned().await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "the server is stopping\n").into_response();
     };
     let schema = Arc::clone(&shared.state.schema);
     // Decoding thousands of resources takes long enough to be noticed by the streams that share these threads.
-    let answer = tokio::task::spawn_blocking(move || super::json(&dump(&schema, &groups))).await;
+    let job = move || {
+        // It goes on when the client has gone, and so does its turn.
+        let _turn = permit;
+        super::json(&dump(&schema, &groups))
+    };
+    let answer = tokio::task::spawn_blocking(job).await;
     answer.unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot dump the configuration");
         (StatusCode::INTERNAL_SERVER_ERROR, "cannot dump the configuration\n").into_response()
@@ -115,7 +120,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::snapshot::{Origin, Resource, Traits};
+    use crate::snapshot::{Origin, Resource, Selectors, Traits};
 
     fn stream(node: &str, group: Option<&str>) -> ClientStatus {
         ClientStatus {
@@ -139,7 +144,7 @@ mod tests {
             vec![Resource::new(Kind::Cluster, "a", b"", origin, Traits::default())]
         };
         let groups = BTreeMap::from([("edge".into(), resource()), ("batch".into(), resource())]);
-        let (snapshot, _) = Snapshot::next(None, groups).unwrap();
+        let (snapshot, _) = Snapshot::next(None, groups, Selectors::default()).unwrap();
         let clients = [stream("a", Some("edge")), stream("a", Some("edge")), stream("b", None)];
         let names = |node: Option<&str>, group: Option<&str>| {
             let selection = Selection { node: node.map(str::to_owned), group: group.map(str::to_owned) };

@@ -63,7 +63,7 @@ pub struct State {
 struct Shared {
     state: State,
     /// A dump of a large snapshot takes much memory: one at a time.
-    dumps: Semaphore,
+    dumps: Arc<Semaphore>,
 }
 
 /// A bound admin port that answers nothing yet.
@@ -131,7 +131,7 @@ fn router(state: State, loopback: bool) -> Router {
         .route("/metrics", get(metrics::show))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(Arc::new(Shared { state, dumps: Semaphore::new(1) }));
+        .with_state(Arc::new(Shared { state, dumps: Arc::new(Semaphore::new(1)) }));
     let router = if loopback { router.layer(middleware::from_fn(host::require_loopback)) } else { router };
     router.layer(middleware::from_fn(guard_browsers))
 }

@@ -4,7 +4,7 @@
 //! filled by taking those apart completely.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -50,6 +50,8 @@ struct Page<'a> {
     groups: BTreeMap<Arc<str>, BTreeMap<&'static str, Type>>,
     /// What is sent to nobody, because it holds private keys that others could read on the way.
     withheld: Vec<Withheld>,
+    /// How many connected nodes belong to no group, and are sent nothing.
+    unmatched_nodes: usize,
     clients: Vec<Client>,
 }
 
@@ -111,6 +113,8 @@ impl<'a> Page<'a> {
         let Status { verdict, attempted, succeeded, report, error, watched, sources, source_digest, served_digest } =
             status;
         let groups = snapshot.into_iter().flat_map(Snapshot::groups);
+        let unmatched = clients.iter().filter(|client| snapshot.is_some() && client.group.is_none());
+        let unmatched: BTreeSet<&str> = unmatched.map(|client| client.node.as_str()).collect();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             ready: snapshot.is_some(),
@@ -130,6 +134,7 @@ impl<'a> Page<'a> {
             served_digest: served_digest.as_deref(),
             groups: groups.map(|group| (Arc::clone(group.name()), types(group))).collect(),
             withheld,
+            unmatched_nodes: unmatched.len(),
             clients: clients.into_iter().map(client).collect(),
         }
     }

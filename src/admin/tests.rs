@@ -18,7 +18,7 @@ use super::*;
 use crate::diagnostic::{Files, Finding, Findings, Report, Span};
 use crate::envoy::Kind;
 use crate::reload::{SourceFile, Status, Verdict};
-use crate::snapshot::{DEFAULT_GROUP, Origin, Resource, Snapshot, Traits};
+use crate::snapshot::{DEFAULT_GROUP, Origin, Resource, Selectors, Snapshot, Traits};
 
 struct Port {
     url: String,
@@ -66,7 +66,7 @@ impl Port {
 
     fn publish(&self, resources: Vec<Resource>) {
         let groups = BTreeMap::from([(DEFAULT_GROUP.into(), resources)]);
-        let (snapshot, _) = Snapshot::next(None, groups).unwrap();
+        let (snapshot, _) = Snapshot::next(None, groups, Selectors::default()).unwrap();
         self.state.store.publish(Arc::new(snapshot));
     }
 }
@@ -190,6 +190,26 @@ async fn the_dump_shows_resources_with_their_places_and_no_keys() {
     let (status, message) = port.get("/config_dump?nodes=n").await;
     assert_eq!(status, 400);
     assert!(message.contains("nodes") && message.contains("?node=ID"), "{message}");
+}
+
+#[test]
+fn a_dump_keeps_its_turn_when_its_client_has_gone() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let port = Port::open().await;
+        let dumps = Arc::new(Semaphore::new(1));
+        let shared = Arc::new(Shared { state: port.state.clone(), dumps: Arc::clone(&dumps) });
+        // While the only thread for such work is taken, the dump cannot end.
+        let (free, taken) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || taken.recv());
+        let selection = axum::extract::Query::try_from_uri(&Uri::from_static("/config_dump"));
+        let asked = config_dump::show(axum::extract::State(shared), selection);
+        assert!(futures_util::FutureExt::now_or_never(asked).is_none());
+        assert_eq!(dumps.available_permits(), 0, "its client has gone, and it has not");
+        free.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        dumps.acquire().await.unwrap().forget();
+    });
 }
 
 #[tokio::test]

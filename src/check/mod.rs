@@ -5,11 +5,14 @@
 //! plane can tell.
 
 mod cluster;
+mod group;
 mod references;
 mod tls;
 mod tls_material;
 mod weights;
 
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 mod tls_tests;
 
@@ -18,10 +21,10 @@ pub(crate) use tls::holds_private_key;
 
 use std::collections::BTreeSet;
 
-use crate::diagnostic::{FileId, Finding, Findings, Level, Span};
+use crate::diagnostic::{Finding, Findings, Level, Span};
 use crate::envoy::{self, DynamicMessage, Kind, Path, Schema};
 use crate::expand::Native;
-use crate::topology::StaticResources;
+use crate::topology::NodeGroup;
 
 /// A native resource with its message. It may hold private keys: `Debug` does not show its content.
 pub struct Checked {
@@ -66,48 +69,52 @@ impl Checked {
     }
 }
 
-/// Reads every resource strictly, applies Envoy's field rules, then looks at the set as a whole. `now` is in seconds since
-/// 1970: certificates expire.
+/// Reads every resource strictly, applies Envoy's field rules, then looks at the resources of each node group as a whole.
+/// `now` is in seconds since 1970: certificates expire.
 pub fn check(
     schema: &Schema,
     natives: Vec<Native>,
-    static_resources: &StaticResources,
+    groups: &[NodeGroup],
     now: i64,
     findings: &mut Findings,
 ) -> Vec<Checked> {
     let mut checked: Vec<_> = natives.into_iter().map(|native| read(schema, native, findings)).collect();
-    mark_broken(&mut checked, findings);
-    references::check(schema, &checked, static_resources, findings);
-    tls::check(schema, &checked, now, findings);
+    mark_broken(&mut checked);
     for resource in &checked {
         match resource.native.kind {
             Kind::Cluster => cluster::check(resource, findings),
-            Kind::Route => weights::check(schema, resource, findings),
+            Kind::Endpoint => cluster::check_served(resource, findings),
+            // A listener may hold a whole route table.
+            Kind::Route | Kind::VirtualHost | Kind::ScopedRoute | Kind::Listener => {
+                weights::check(schema, resource, findings);
+            }
             _ => {}
         }
     }
+    tls::check(schema, &checked, groups, now, findings);
+    let members: Vec<_> = checked.iter().map(|resource| (resource, &resource.native.groups)).collect();
+    group::each(&members, groups, findings, |members, group, findings| {
+        references::check(schema, members, &group.static_resources, findings);
+    });
     checked
 }
 
 /// Notes which resources have errors already: what is absent there may be what could not be read.
-fn mark_broken(checked: &mut [Checked], findings: &Findings) {
-    let errors = findings.as_slice().iter().filter(|finding| finding.level == Level::Error);
-    let broken: BTreeSet<(FileId, &str)> =
-        errors.filter_map(|error| Some((error.span?.file, item(&error.path)))).collect();
+fn mark_broken(checked: &mut [Checked]) {
+    let broken: BTreeSet<usize> =
+        checked.iter().filter(|resource| resource.broken).map(|resource| resource.native.item).collect();
     for resource in checked {
-        resource.broken = broken.contains(&(resource.native.node.span.file, item(&resource.native.path)));
+        resource.broken = broken.contains(&resource.native.item);
     }
-}
-
-/// The item that a path begins with: `clusters[0]` of `clusters[0].name`.
-fn item(path: &str) -> &str {
-    path.split_once(']').map_or(path, |(item, _)| &path[..=item.len()])
 }
 
 fn read(schema: &Schema, native: Native, findings: &mut Findings) -> Checked {
     let descriptor = schema.message(native.kind.message()).expect("the descriptor set has every kind, see its test");
     let mut path = Path::new();
     path.field(&native.path);
+    let before = findings.len();
     let message = envoy::compile(schema, &descriptor, &native.node, &mut path, findings);
-    Checked { native, message, broken: false }
+    let failed = findings.as_slice()[before..].iter().any(|finding| finding.level == Level::Error);
+    let broken = native.broken || failed;
+    Checked { native, message, broken }
 }

@@ -26,9 +26,13 @@ const CLUSTER_FIELDS: &[(&str, &str)] = &[
     ("envoy.extensions.filters.udp.udp_proxy.v3.Route", "cluster"),
 ];
 
+/// How many names are compared to find what was meant: thousands of unknown names among thousands of known ones are no
+/// misspellings, and comparing all with all would take minutes.
+const COMPARISONS: usize = 100_000;
+
 pub(super) fn check(
     schema: &Schema,
-    resources: &[Checked],
+    resources: &[&Checked],
     static_resources: &StaticResources,
     findings: &mut Findings,
 ) {
@@ -38,9 +42,10 @@ pub(super) fn check(
     }
     names.entry(Kind::Cluster).or_default().extend(static_resources.clusters.iter().map(String::as_str));
     names.entry(Kind::Secret).or_default().extend(static_resources.secrets.iter().map(String::as_str));
+    let mut comparisons = COMPARISONS;
     for resource in resources {
         envoy::visit(schema, &resource.message, &mut |path, message| {
-            let mut follow = Follow { names: &names, resource, path, findings };
+            let mut follow = Follow { names: &names, resource, path, findings, comparisons: &mut comparisons };
             follow.message(message);
         });
     }
@@ -52,9 +57,11 @@ struct Follow<'a> {
     resource: &'a Checked,
     path: &'a Path,
     findings: &'a mut Findings,
+    /// How many names may still be compared.
+    comparisons: &'a mut usize,
 }
 
-impl Follow<'_> {
+impl<'a> Follow<'a> {
     fn message(&mut self, message: &DynamicMessage) {
         let descriptor = message.descriptor();
         let full_name = descriptor.full_name();
@@ -93,11 +100,14 @@ impl Follow<'_> {
     }
 
     fn known(&self, kind: Kind, name: &str) -> bool {
-        self.names.get(&kind).is_some_and(|names| names.contains(name))
+        // Where one has no name, it may be the one that is meant.
+        self.names.get(&kind).is_some_and(|names| names.contains(name) || names.contains(""))
     }
 
-    fn nearest(&self, kind: Kind, name: &str) -> Option<&str> {
-        did_you_mean(name, self.names.get(&kind)?.iter().copied())
+    fn nearest(&mut self, kind: Kind, name: &str) -> Option<&'a str> {
+        let names = self.names.get(&kind)?;
+        *self.comparisons = self.comparisons.checked_sub(names.len())?;
+        did_you_mean(name, names.iter().copied())
     }
 
     fn cluster(&mut self, path: &Path, name: &str) {

@@ -5,34 +5,50 @@
 
 use std::collections::BTreeMap;
 
-use super::Checked;
 use super::tls_material::{self, Certificate, Flaw};
+use super::{Checked, group};
 use crate::diagnostic::{Finding, Findings, Level};
 use crate::envoy::{self, DynamicMessage, Kind, Path, ReflectMessage as _, Schema, Segment, field};
+use crate::topology::NodeGroup;
 
 /// What of a name under `DataSource` is for nobody else to see.
 const PRIVATE: [&str; 6] = ["private_key", "pkcs12", "password", "keys", "secret", "secrets"];
 
-pub(super) fn check(schema: &Schema, resources: &[Checked], now: i64, findings: &mut Findings) {
-    let mut secrets: BTreeMap<&str, Option<Certificate>> = BTreeMap::new();
-    for resource in resources.iter().filter(|resource| may_hold_tls(resource.native.kind)) {
+/// What is wrong with the material itself, then which names no certificate is for: secrets go by name within a node group.
+pub(super) fn check(schema: &Schema, resources: &[Checked], groups: &[NodeGroup], now: i64, findings: &mut Findings) {
+    let shown: Vec<_> = resources.iter().map(|resource| material(schema, resource, now, findings)).collect();
+    let relevant = |kind| matches!(kind, Kind::Secret | Kind::Listener);
+    let members: Vec<_> = resources
+        .iter()
+        .zip(&shown)
+        .filter(|(resource, _)| relevant(resource.native.kind))
+        .map(|(resource, shown)| ((resource, shown.as_ref()), &resource.native.groups))
+        .collect();
+    group::each(&members, groups, findings, |members, _, findings| {
+        let secrets = members.iter().filter(|(resource, _)| resource.native.kind == Kind::Secret);
+        let secrets = secrets.filter_map(|(secret, shown)| Some((secret.native.name.as_str(), (*shown)?))).collect();
+        for (resource, _) in members {
+            if resource.native.kind == Kind::Listener && !resource.broken {
+                server_names(schema, resource, &secrets, findings);
+            }
+        }
+    });
+}
+
+/// Looks at every certificate in a resource; returns the last that is shown.
+fn material(schema: &Schema, resource: &Checked, now: i64, findings: &mut Findings) -> Option<Certificate> {
+    let mut shown = None;
+    if may_hold_tls(resource.native.kind) {
         envoy::visit(schema, &resource.message, &mut |path, message| {
             let mut look = Look { resource, path, now, findings };
             match message.descriptor().full_name() {
-                "envoy.extensions.transport_sockets.tls.v3.TlsCertificate" => {
-                    let leaf = look.certificate(message);
-                    if resource.native.kind == Kind::Secret {
-                        secrets.insert(&resource.native.name, leaf);
-                    }
-                }
+                "envoy.extensions.transport_sockets.tls.v3.TlsCertificate" => shown = look.certificate(message),
                 "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext" => look.validation(message),
                 _ => {}
             }
         });
     }
-    for listener in resources.iter().filter(|resource| resource.native.kind == Kind::Listener && !resource.broken) {
-        server_names(schema, listener, &secrets, findings);
-    }
+    shown
 }
 
 /// Whether a resource holds a private key, or another secret, in the clear.
@@ -193,12 +209,7 @@ impl Look<'_> {
 }
 
 /// Connections are taken for names that no certificate of the chain is for.
-fn server_names(
-    schema: &Schema,
-    listener: &Checked,
-    secrets: &BTreeMap<&str, Option<Certificate>>,
-    findings: &mut Findings,
-) {
+fn server_names(schema: &Schema, listener: &Checked, secrets: &BTreeMap<&str, &Certificate>, findings: &mut Findings) {
     for (index, chain) in field::messages(&listener.message, "filter_chains").enumerate() {
         let Some(matches) = field::message(chain, "filter_chain_match") else { continue };
         let Some(shown) = field::message(chain, "transport_socket").and_then(|socket| shown(schema, socket, secrets))
@@ -234,7 +245,7 @@ fn server_names(
 fn shown<'a>(
     schema: &Schema,
     socket: &DynamicMessage,
-    secrets: &'a BTreeMap<&str, Option<Certificate>>,
+    secrets: &BTreeMap<&str, &'a Certificate>,
 ) -> Option<Vec<std::borrow::Cow<'a, Certificate>>> {
     use std::borrow::Cow;
     let mut found = Some(Vec::new());
@@ -247,7 +258,7 @@ fn shown<'a>(
             tls_material::certificates(bytes).ok()?.into_iter().next().map(Cow::Owned)
         });
         let referred = field::messages(message, "tls_certificate_sds_secret_configs")
-            .map(|config| secrets.get(field::string(config, "name")?)?.as_ref().map(Cow::Borrowed));
+            .map(|config| secrets.get(field::string(config, "name")?).copied().map(Cow::Borrowed));
         for certificate in own.chain(referred) {
             found = found.take().and_then(|mut found| {
                 found.push(certificate?);

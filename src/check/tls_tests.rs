@@ -32,12 +32,12 @@ fn findings(text: &str, files: &[(&'static str, &str)]) -> (Vec<String>, String)
     let held = Held(files.iter().map(|(name, content)| (*name, (*content).to_owned())).collect());
     let document = Document { name: "t.yaml".into(), bytes: format!("version: 1\n{text}").into_bytes().into() };
     let (mut shown, mut findings) = (Files::new(), Findings::new());
-    let mut topology = topology::parse(&[document], &mut shown, &mut findings);
-    let static_resources = std::mem::take(&mut topology.static_resources);
+    let topology = topology::parse(&[document], &mut shown, &mut findings);
+    let node_groups = Arc::clone(&topology.node_groups);
     let schema = Schema::embedded();
     let beside = Beside { files: &shown, attachments: &held };
     let natives = expand::expand(&schema, topology, beside, &mut findings);
-    super::check(&schema, natives, &static_resources, NOW, &mut findings);
+    super::check(&schema, natives, &node_groups, NOW, &mut findings);
     let report = Report::new(findings, Arc::new(shown));
     let line = |text: String| text.lines().next().unwrap_or_default().to_owned();
     let lines = report.findings().iter().map(|finding| line(report.render(finding))).collect();

@@ -37,6 +37,7 @@ impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { input, output, strict, verbose } = self;
         let (_, compiled, files) = input.compile()?;
+        let resources = compiled.resources();
         let report = if strict { compiled.report.strict() } else { compiled.report };
         let ok = !report.has_errors();
         match output {
@@ -46,7 +47,6 @@ impl Check {
             Form::Text => {
                 let least = if verbose { Level::Info } else { Level::Warning };
                 eprint!("{}", report.render_all(least));
-                let resources: usize = compiled.groups.values().map(Vec::len).sum();
                 println!("{}", verdict(&report, files, resources));
             }
         }

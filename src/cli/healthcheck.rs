@@ -93,7 +93,7 @@ mod tests {
     use crate::admin::{Server, State};
     use crate::envoy::Schema;
     use crate::reload::StatusCell;
-    use crate::snapshot::{Snapshot, Store};
+    use crate::snapshot::{Resource, Selectors, Snapshot, Store};
     use crate::xds::Clients;
 
     fn to(server: &str) -> Healthcheck {
@@ -133,7 +133,7 @@ mod tests {
         let healthcheck = to(&format!("http://{}", server.local_addr()));
         let asked = async {
             let before = healthcheck.ask().await.unwrap();
-            let (snapshot, _) = Snapshot::next(None, BTreeMap::new()).unwrap();
+            let (snapshot, _) = Snapshot::next::<Resource>(None, BTreeMap::new(), Selectors::default()).unwrap();
             store.publish(Arc::new(snapshot));
             (before, healthcheck.ask().await.unwrap())
         };

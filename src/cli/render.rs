@@ -19,12 +19,12 @@ use crate::diagnostic::Level;
 use crate::envoy::Schema;
 use crate::envoy::json::Redact;
 use crate::pipeline::Compiled;
-use crate::snapshot::{DEFAULT_GROUP, Resource};
+use crate::snapshot::{Resource, Selectors};
 
 /// Print the Envoy resources that a topology stands for.
 ///
-/// The output is one document per node group, with `resources` in sending order, each with its `"@type"`; it is itself a
-/// topology that means the same. Private keys are redacted. With `--bootstrap` it is a complete static Envoy configuration
+/// The output has `resources` in sending order, each with its `"@type"`; it is itself a topology that means the same. Where
+/// there are node groups, a document that defines them comes first, then one for each group. Private keys are redacted. With `--bootstrap` it is a complete static Envoy configuration
 /// for `envoy --mode validate -c`, private keys included.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Render {
@@ -33,7 +33,7 @@ pub(super) struct Render {
     /// Format.
     #[arg(short, long, env = "CHANCERY_OUTPUT", value_enum, default_value = "yaml")]
     output: Format,
-    /// Only this node group.
+    /// Only this node group, as a topology that serves it to every node.
     #[arg(long, env = "CHANCERY_NODE_GROUP", value_name = "NAME")]
     node_group: Option<String>,
     /// A static Envoy configuration, with everything inlined that Envoy would ask the control plane for.
@@ -87,18 +87,21 @@ impl Render {
             let natives = natives(schema, resources, Redact::No);
             return Ok(self.output.bootstrap(static_bootstrap::build(schema, natives, &setting)));
         }
-        let documents: Vec<String> = groups
-            .iter()
-            .map(|(group, resources)| self.output.resources(group, &natives(schema, resources, Redact::Yes)))
-            .collect();
+        let is_whole = self.node_group.is_none() && compiled.selectors != Selectors::default();
+        let mut documents = Vec::new();
+        if is_whole {
+            let definitions = json!({"version": 1, "node_groups": compiled.selectors.to_json()});
+            documents.push(self.output.document(&definitions));
+        }
+        documents.extend(groups.iter().map(|(group, resources)| {
+            let natives = natives(schema, resources, Redact::Yes);
+            self.output.resources(is_whole.then_some(*group), &natives)
+        }));
         let separator = if self.output == Format::Yaml { "---\n" } else { "" };
         Ok(Rendered { text: documents.join(separator), notes: Vec::new() })
     }
 
-    fn select<'a>(
-        &self,
-        groups: &'a BTreeMap<Arc<str>, Vec<Resource>>,
-    ) -> anyhow::Result<Vec<(&'a str, &'a [Resource])>> {
+    fn select<'a>(&self, groups: &'a BTreeMap<Arc<str>, Vec<Arc<Resource>>>) -> anyhow::Result<Vec<Group<'a>>> {
         let all = groups.iter().map(|(name, resources)| (&**name, resources.as_slice()));
         let Some(wanted) = &self.node_group else { return Ok(all.collect()) };
         let chosen: Vec<_> = all.filter(|(name, _)| name == wanted).collect();
@@ -110,6 +113,9 @@ impl Render {
     }
 }
 
+/// A node group's name and resources.
+type Group<'a> = (&'a str, &'a [Arc<Resource>]);
+
 /// What goes to standard output, and what a format without comments has to say elsewhere.
 struct Rendered {
     text: String,
@@ -117,8 +123,8 @@ struct Rendered {
 }
 
 /// The resources in sending order, then by name.
-fn natives(schema: &Schema, resources: &[Resource], redact: Redact) -> Vec<Native> {
-    let mut sorted: Vec<&Resource> = resources.iter().collect();
+fn natives(schema: &Schema, resources: &[Arc<Resource>], redact: Redact) -> Vec<Native> {
+    let mut sorted: Vec<&Resource> = resources.iter().map(AsRef::as_ref).collect();
     sorted.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     let native = |resource: &Resource| Native {
         kind: resource.kind,
@@ -130,10 +136,10 @@ fn natives(schema: &Schema, resources: &[Resource], redact: Redact) -> Vec<Nativ
 }
 
 impl Format {
-    /// One group as a topology of native resources.
-    fn resources(self, group: &str, natives: &[Native]) -> String {
+    /// Native resources as a document, for all groups or for one.
+    fn resources(self, group: Option<&str>, natives: &[Native]) -> String {
         let mut document = json!({"version": 1});
-        if group != DEFAULT_GROUP {
+        if let Some(group) = group {
             document["node_group"] = group.into();
         }
         if self == Self::Json || natives.is_empty() {
@@ -182,7 +188,7 @@ mod tests {
 
     use super::*;
     use crate::envoy::Kind;
-    use crate::snapshot::{Origin, Traits};
+    use crate::snapshot::{DEFAULT_GROUP, Origin, Selector, Traits};
 
     #[derive(clap::Parser)]
     struct Command {
@@ -216,9 +222,13 @@ mod tests {
     }
 
     fn compiled(groups: Vec<(&str, Vec<Resource>)>) -> Compiled {
-        let groups = groups.into_iter().map(|(name, resources)| (name.into(), resources)).collect();
+        let names = groups.iter().map(|(name, _)| *name).filter(|name| *name != DEFAULT_GROUP);
+        let defined: Vec<_> = names.map(|name| (name.into(), Selector::of_id(name))).collect();
+        let selectors = if defined.is_empty() { Selectors::default() } else { defined.into_iter().collect() };
+        let shared = |resources: Vec<Resource>| resources.into_iter().map(Arc::new).collect();
+        let groups = groups.into_iter().map(|(name, resources)| (name.into(), shared(resources))).collect();
         let static_resources = crate::topology::StaticResources { clusters: vec!["x".into()], ..Default::default() };
-        Compiled { report: crate::diagnostic::Report::default(), groups, static_resources }
+        Compiled { report: crate::diagnostic::Report::default(), groups, selectors, static_resources }
     }
 
     const RESOURCES: &str = "\
@@ -253,9 +263,13 @@ resources:
     fn each_group_is_a_document_of_its_own() {
         let compiled = compiled(vec![("batch", Vec::new()), ("edge", resources())]);
         let all = rendered(&[], &compiled).unwrap().text;
+        let definitions =
+            "version: 1\nnode_groups:\n- name: batch\n  match:\n    id: batch\n- name: edge\n  match:\n    id: edge\n";
+        let batch = "version: 1\nnode_group: batch\nresources: []\n";
         let edge = format!("version: 1\nnode_group: edge\n{RESOURCES}");
-        assert_eq!(all, format!("version: 1\nnode_group: batch\nresources: []\n---\n{edge}"));
-        assert_eq!(rendered(&["--node-group", "edge"], &compiled).unwrap().text, edge);
+        assert_eq!(all, format!("{definitions}---\n{batch}---\n{edge}"));
+        let alone = rendered(&["--node-group", "edge"], &compiled).unwrap().text;
+        assert_eq!(alone, format!("version: 1\n{RESOURCES}"));
         let error = rendered(&["--node-group", "x"], &compiled).err().unwrap();
         assert_eq!(error.to_string(), "there is no node group `x`; node groups: batch, edge");
         let error = rendered(&["--bootstrap"], &compiled).err().unwrap();

@@ -131,6 +131,11 @@ impl Serve {
         if sources.reads_stdin() {
             bail!("cannot follow standard input: give `serve` files or directories");
         }
+        if watch == Watch::Poll && poll_interval.is_zero() {
+            bail!(
+                "--watch poll with --poll-interval 0 would never notice a change: set an interval, or say --watch off"
+            );
+        }
         let schema = input.schema()?;
         let names = sources.names();
         let mut registry = Registry::default();

@@ -5,8 +5,9 @@ use crate::diagnostic::Findings;
 
 /// Reads a message and checks its rules; one mistake makes one finding.
 ///
-/// A value that could not be read is absent from the message, so the rules would call it missing; they keep quiet about
-/// every path at which, or below which, reading already found an error.
+/// A value that could not be read is absent from the message, or an empty element of a list, so the rules would call it
+/// missing or wrong; they keep quiet about every path at which, or below which, reading already found an error, and about
+/// all that it hides.
 pub fn compile(
     schema: &Schema,
     descriptor: &MessageDescriptor,

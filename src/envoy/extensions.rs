@@ -18,6 +18,12 @@ pub struct Category {
 }
 
 impl Category {
+    /// The extensions of some of Envoy's own categories, such as `envoy.formatter`, those of the first one first; the title
+    /// says what one of them is, with its article.
+    pub const fn of(names: &'static [&'static str], title: &'static str) -> Self {
+        Self { names, title }
+    }
+
     /// HTTP filters, downstream and upstream.
     pub const HTTP_FILTER: Self =
         Self { names: &["envoy.filters.http", "envoy.filters.http.upstream"], title: "an HTTP filter" };
@@ -92,9 +98,10 @@ pub struct Extension {
 }
 
 impl Extension {
-    /// The last segment of the name.
+    /// The last segment of the name. Compression libraries are named after their algorithm: their names all end alike.
     pub fn short_name(&self) -> &str {
-        self.name.rsplit('.').next().unwrap_or(&self.name)
+        let library = self.name.strip_prefix("envoy.compression.").and_then(|name| name.split('.').next());
+        library.or_else(|| self.name.rsplit('.').next()).unwrap_or(&self.name)
     }
 }
 
@@ -156,6 +163,19 @@ impl Extensions {
         let candidates = || self.of(category).into_iter().filter(|extension| extension.short_name() == name);
         let exact = || self.of(category).into_iter().find(|extension| extension.name == name);
         candidates().find(|extension| extension.message.is_some()).or_else(exact).or_else(|| candidates().next())
+    }
+
+    /// Every extension of any category that a short or canonical name stands for and that has a message, one for each message.
+    pub fn anywhere(&self, name: &str) -> Vec<&Extension> {
+        let mut found: Vec<&Extension> = Vec::new();
+        for extension in self.categories.values().flatten() {
+            let named = extension.name == name || extension.short_name() == name;
+            let known = || found.iter().any(|other| other.message == extension.message);
+            if named && extension.message.is_some() && !known() {
+                found.push(extension);
+            }
+        }
+        found
     }
 
     /// The short name that a misspelled one was probably meant for.
@@ -236,6 +256,12 @@ mod tests {
             ),
             (Category::TRACER, "zipkin", "envoy.tracers.zipkin", "envoy.config.trace.v3.ZipkinConfig"),
             (
+                Category::COMPRESSOR,
+                "gzip",
+                "envoy.compression.gzip.compressor",
+                "envoy.extensions.compression.gzip.compressor.v3.Gzip",
+            ),
+            (
                 Category::UPSTREAM_TRANSPORT_SOCKET,
                 "tls",
                 "envoy.transport_sockets.tls",
@@ -256,6 +282,9 @@ mod tests {
         assert_eq!(cors.per_route.as_deref(), Some("envoy.extensions.filters.http.cors.v3.CorsPolicy"));
         assert!(extensions.find(Category::HTTP_FILTER, "stdout").is_none());
         assert_eq!(extensions.did_you_mean(Category::HTTP_FILTER, "ext_auhtz"), Some("ext_authz"));
+        let names = |name| extensions.anywhere(name).iter().map(|found| found.name.as_str()).collect::<Vec<_>>();
+        assert_eq!(names("gzip"), ["envoy.compression.gzip.compressor", "envoy.compression.gzip.decompressor"]);
+        assert_eq!(names("ring_hash"), ["envoy.load_balancing_policies.ring_hash"]);
     }
 
     #[test]

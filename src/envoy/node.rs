@@ -128,7 +128,7 @@ impl Node {
 }
 
 /// One step of a field path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Segment {
     /// A field of a message, by its proto name, or a key of the tree.
     Field(String),

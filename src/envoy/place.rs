@@ -1,7 +1,7 @@
 //! Where in a tree something is, or would be.
 
 use crate::diagnostic::Span;
-use crate::envoy::{Node, Segment};
+use crate::envoy::{Entry, Node, Segment};
 
 /// Where a path leads in a tree.
 pub(super) struct Place<'a> {
@@ -25,14 +25,18 @@ pub(super) fn locate<'a>(root: &'a Node, segments: &[Segment]) -> Place<'a> {
                 (entry.map(|entry| entry.key_span), entry.map(|entry| &entry.value))
             }
             Segment::Field(name) => {
-                let entries = node.entries().unwrap_or_default();
-                let entry = entries.iter().find(|entry| entry.key == *name || is_camel_of(&entry.key, name));
+                let entry = find(node, name);
                 (entry.map(|entry| entry.key_span), entry.map(|entry| &entry.value))
             }
         };
         place = Place { span: next.map_or(place.span, |next| next.span), key, node: next };
     }
     place
+}
+
+/// The entry of a field, by either of its names.
+pub(super) fn find<'a>(node: &'a Node, field: &str) -> Option<&'a Entry> {
+    node.entries()?.iter().find(|entry| entry.key == field || is_camel_of(&entry.key, field))
 }
 
 /// Whether a key is the JSON name of a field.

@@ -5,7 +5,7 @@ use crate::envoy::{Entry, Kind, MessageDescriptor, Node, Value};
 
 use super::object::{Object, find, typed};
 use super::walk::Walk;
-use super::{config_source, endpoint};
+use super::{config_source, endpoint, tls};
 
 /// How a cluster speaks HTTP; one of these.
 const PROTOCOLS: [&str; 6] = [
@@ -45,7 +45,9 @@ impl Discovery {
 pub(super) fn cluster(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     let span = object.span;
     let name = object.get("name").cloned();
+    walk.upstream = true;
     protocol_options(walk, &mut object);
+    tls::hoist(walk, &mut object);
     let endpoints = object.take("endpoints");
     let endpoints = endpoints.filter(|endpoints| {
         let native = object.get("load_assignment").is_some();
@@ -55,7 +57,18 @@ pub(super) fn cluster(walk: &mut Walk<'_>, message: &MessageDescriptor, mut obje
         !native
     });
     let endpoints = endpoints.and_then(|endpoints| load_assignment(walk, endpoints));
+    // What is sent as the server name follows from the endpoints.
+    let native = object.take("load_assignment").and_then(|entry| {
+        walk.path.field("load_assignment");
+        let value = walk.named(Kind::Endpoint.message(), entry.value);
+        walk.path.pop();
+        Some(Entry { value: value?, ..entry })
+    });
+    walk.host = endpoints.as_ref().or(native.as_ref().map(|entry| &entry.value)).and_then(endpoint::only_host).cloned();
     let mut object = walk.fields(message, object);
+    if let Some(native) = native {
+        object.push(native);
+    }
 
     let discovery = discovery(&mut object, endpoints.as_ref());
     object.default("connect_timeout", Node::string(span, "5s"));
@@ -73,7 +86,9 @@ pub(super) fn cluster(walk: &mut Walk<'_>, message: &MessageDescriptor, mut obje
         }
         (None, _) => {}
     }
-    if let (Some(name), Some(assignment)) = (name, object.get_mut("load_assignment")) {
+    if let (Some(name), Some(assignment)) = (name, object.get_mut("load_assignment"))
+        && !walk.was_verbatim(assignment)
+    {
         named(assignment, name);
     }
     object
@@ -113,7 +128,8 @@ fn derive(walk: &mut Walk<'_>, object: &Object, name: Option<&Node>, mut assignm
         && !text.is_empty()
     {
         named(&mut assignment, name.clone());
-        walk.made(Kind::Endpoint, text, name.span, endpoint::served(assignment));
+        let served = endpoint::served(walk, assignment);
+        walk.made(Kind::Endpoint, text, name.span, served);
     }
 }
 
@@ -123,7 +139,6 @@ fn named(assignment: &mut Node, name: Node) {
         let mut object = Object::open(Node { span: assignment.span, value: Value::Map(std::mem::take(entries)) });
         if let Ok(object) = &mut object
             && !object.has("cluster_name")
-            && !object.has(super::TYPE)
         {
             object.lead("cluster_name", name);
         }

@@ -100,11 +100,6 @@ pub(super) fn common_tls_context(walk: &mut Walk<'_>, message: &MessageDescripto
     walk.fields(message, object)
 }
 
-pub(super) fn downstream_tls_context(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
-    session_tickets(walk, &mut object);
-    walk.fields(message, object)
-}
-
 /// The keys of a listener's session tickets, which stand beside its `CommonTlsContext`.
 pub(super) fn session_tickets(walk: &mut Walk<'_>, object: &mut Object) {
     if object.get("session_ticket_keys_sds_secret_config").is_none() {

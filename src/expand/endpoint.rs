@@ -4,7 +4,7 @@ use crate::diagnostic::Span;
 use crate::envoy::{Entry, MessageDescriptor, Node, Value};
 
 use super::address::needs_dns;
-use super::object::{Object, TYPE, find, is, is_verbatim};
+use super::object::{Object, TYPE, find, is};
 use super::walk::Walk;
 
 /// Fields that only a `LocalityLbEndpoints` has; every other mapping is one endpoint.
@@ -30,7 +30,11 @@ fn grouped(span: Span, items: Vec<Node>) -> Vec<Node> {
     let mut place = 0;
     for item in items {
         let keys = item.entries().unwrap_or_default();
-        if is_verbatim(&item) || keys.iter().any(|entry| LOCALITY.iter().any(|name| is(&entry.key, name))) {
+        let is_locality =
+            |url: &Node| url.as_str().is_some_and(|url| url.ends_with("/envoy.config.endpoint.v3.LocalityLbEndpoints"));
+        if item.get(TYPE).is_some_and(is_locality)
+            || keys.iter().any(|entry| LOCALITY.iter().any(|name| is(&entry.key, name)))
+        {
             localities.push(item);
         } else {
             if plain.is_empty() {
@@ -63,19 +67,24 @@ pub(super) fn lb_endpoint(walk: &mut Walk<'_>, message: &MessageDescriptor, mut 
 
 /// What gRPC clients need of endpoints that are served over EDS: they skip a locality without a weight, and refuse one
 /// without an identity. Envoy looks at the weight only where localities are weighted.
-pub(super) fn served(mut node: Node) -> Node {
+pub(super) fn served(walk: &Walk<'_>, mut node: Node) -> Node {
+    if walk.was_verbatim(&node) {
+        return node;
+    }
     let Value::Map(entries) = &mut node.value else { return node };
     let lists = entries.iter_mut().filter(|entry| is(&entry.key, "endpoints"));
     for entry in lists {
         let Value::List(items) = &mut entry.value.value else { continue };
-        *items = std::mem::take(items).into_iter().map(weighted).collect();
+        *items = std::mem::take(items).into_iter().map(|locality| weighted(walk, locality)).collect();
     }
     node
 }
 
-fn weighted(locality: Node) -> Node {
+fn weighted(walk: &Walk<'_>, locality: Node) -> Node {
+    if walk.was_verbatim(&locality) {
+        return locality;
+    }
     match Object::open(locality) {
-        Ok(object) if object.has(TYPE) => object.close(),
         Ok(mut object) => {
             let span = object.span;
             object.default("locality", Node::map::<&str>(span, []));
@@ -88,8 +97,24 @@ fn weighted(locality: Node) -> Node {
 
 /// Whether any address of an expanded load assignment has to be resolved.
 pub(super) fn any_needs_dns(assignment: &Node) -> bool {
+    addresses(assignment).any(needs_dns)
+}
+
+/// The host name that all addresses of an expanded load assignment have in common.
+pub(super) fn only_host(assignment: &Node) -> Option<&Node> {
+    let mut only: Option<&Node> = None;
+    for address in addresses(assignment) {
+        let host = find(find(address, "socket_address")?, "address").filter(|_| needs_dns(address))?;
+        if only.is_some_and(|only| only.value != host.value) {
+            return None;
+        }
+        only.get_or_insert(host);
+    }
+    only
+}
+
+fn addresses(assignment: &Node) -> impl Iterator<Item = &Node> {
     let localities = find(assignment, "endpoints").and_then(Node::items).unwrap_or_default();
     let endpoints = localities.iter().filter_map(|locality| find(locality, "lb_endpoints")?.items()).flatten();
-    let addresses = endpoints.filter_map(|endpoint| find(find(endpoint, "endpoint")?, "address"));
-    addresses.into_iter().any(needs_dns)
+    endpoints.filter_map(|endpoint| find(find(endpoint, "endpoint")?, "address"))
 }

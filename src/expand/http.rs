@@ -22,10 +22,11 @@ pub(super) const KEYS: [&str; 5] = [KEY, "routes", "virtual_hosts", "rds", "http
 /// The network filter that a chain's keys stand for, if it has any.
 pub(super) fn filter(walk: &mut Walk<'_>, chain: &mut Object) -> Option<Node> {
     let manager = chain.take(KEY);
-    let hoisted: Vec<Entry> = KEYS.iter().filter_map(|name| chain.take(name)).collect();
-    let span = manager.iter().chain(&hoisted).map(|entry| entry.key_span).next()?;
-    let node = match (manager, hoisted.first()) {
-        (Some(Entry { value, .. }), None) => value,
+    let hoisted: Vec<Entry> = KEYS.iter().filter_map(|name| chain.take_written(name)).collect();
+    let first = hoisted.iter().find(|entry| !entry.value.is_null());
+    let span = manager.iter().chain(first).map(|entry| entry.key_span).next()?;
+    let node = match (manager, first) {
+        (Some(Entry { value, .. }), None) if hoisted.is_empty() || is_verbatim(&value) => value,
         (Some(manager), Some(first)) if is_verbatim(&manager.value) => {
             walk.exclusive(first, KEY, "with `\"@type\"` it is taken as it is; write it inside");
             manager.value
@@ -47,6 +48,15 @@ pub(super) fn filter(walk: &mut Walk<'_>, chain: &mut Object) -> Option<Node> {
     Some(Node::map(span, [("name", Node::string(span, FILTER)), ("typed_config", config?)]))
 }
 
+/// Whether a network filter, written in any form, is this one.
+pub(super) fn is_manager(filter: &Node) -> bool {
+    let url = find(filter, "typed_config").and_then(|config| config.get(TYPE)).and_then(Node::as_str);
+    match url.or_else(|| find(filter, "name").and_then(Node::as_str)).or_else(|| filter.as_str()) {
+        Some(text) => text.ends_with(MESSAGE) || text == FILTER || text == KEY,
+        None => find(filter, KEY).or_else(|| find(filter, FILTER)).is_some(),
+    }
+}
+
 /// The connection manager's fields with those that were written outside it.
 fn join(walk: &mut Walk<'_>, manager: Node, hoisted: Vec<Entry>) -> Node {
     let mut object = match Object::open(manager) {
@@ -54,6 +64,9 @@ fn join(walk: &mut Walk<'_>, manager: Node, hoisted: Vec<Entry>) -> Node {
         Err(node) => return node,
     };
     for entry in hoisted {
+        if entry.value.is_null() && object.has(&entry.key) {
+            continue;
+        }
         if object.has(&entry.key) {
             walk.exclusive(&entry, &format!("{KEY}.{}", entry.key), "keep one of the two");
         } else {

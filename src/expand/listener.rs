@@ -2,15 +2,23 @@
 
 use crate::envoy::{Entry, MessageDescriptor, Node, Segment, Value};
 
-use super::object::{Object, find, is_verbatim, typed};
+use super::object::{Object, TYPE, find, is_verbatim, typed};
 use super::walk::{Scope, Walk};
-use super::{http, tcp};
+use super::{http, tcp, tls, udp};
+
+/// What a chain may ask for that is only known once the first bytes are looked at.
+const INSPECTED: [&str; 3] = ["server_names", "application_protocols", "transport_protocol"];
+
+const FILTER: &str = "envoy.config.listener.v3.ListenerFilter";
 
 /// Keys of a chain directly in the listener are its only chain.
 pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     api_listener(walk, &mut object);
-    let hoisted: Vec<Entry> = http::KEYS.iter().chain(&[tcp::KEY]).filter_map(|name| object.take(name)).collect();
-    if let Some(first) = hoisted.first() {
+    udp::hoist(walk, &mut object);
+    // `null` is passed on: inside the chain it keeps a default away.
+    let keys = http::KEYS.iter().chain(&[tcp::KEY, tls::KEY]);
+    let hoisted: Vec<Entry> = keys.filter_map(|name| object.take_written(name)).collect();
+    if let Some(first) = hoisted.iter().find(|entry| !entry.value.is_null()) {
         if object.get("filter_chains").is_some() {
             walk.exclusive(first, "filter_chains", "move it into one of the filter chains");
         } else {
@@ -24,7 +32,47 @@ pub(super) fn listener(walk: &mut Walk<'_>, message: &MessageDescriptor, mut obj
     if let Scope::Named { chains, .. } = &mut walk.scope {
         *chains = listed + usize::from(object.get("default_filter_chain").is_some());
     }
-    walk.fields(message, object)
+    let mut object = walk.fields(message, object);
+    tls_inspector(walk, &mut object);
+    object
+}
+
+/// Without the inspector no chain that asks for a server name is ever chosen, and Envoy does not say so.
+fn tls_inspector(walk: &mut Walk<'_>, object: &mut Object) {
+    let chains = object.get("filter_chains").and_then(Node::items).unwrap_or_default();
+    let asked = chains.iter().filter_map(|chain| find(chain, "filter_chain_match"));
+    let mut inspected = asked.filter(|asked| INSPECTED.iter().any(|name| find(asked, name).is_some()));
+    let Some(span) = inspected.next().map(|asked| asked.span) else { return };
+    if object.get("address").is_some_and(is_udp) {
+        return;
+    }
+    let Some(inspector) = walk.named(FILTER, Node::string(span, "tls_inspector")) else { return };
+    match object.get_mut("listener_filters") {
+        Some(Node { value: Value::List(filters), .. }) => {
+            if !filters.iter().any(|filter| is_filter(filter, ".tls_inspector", ".TlsInspector")) {
+                // The header of the proxy protocol comes before the bytes that the inspector looks at.
+                let proxy = filters.iter().rposition(|filter| is_filter(filter, ".proxy_protocol", ".ProxyProtocol"));
+                filters.insert(proxy.map_or(0, |position| position + 1), inspector);
+            }
+        }
+        // What is no list is complained about when it is read strictly.
+        Some(_) => {}
+        None => object.default("listener_filters", Node::list(span, vec![inspector])),
+    }
+}
+
+/// Whether an expanded listener filter is this one, by its message or else by its name.
+fn is_filter(filter: &Node, name: &str, message: &str) -> bool {
+    let url = find(filter, "typed_config").and_then(|config| config.get(TYPE)).and_then(Node::as_str);
+    match url {
+        Some(url) => url.ends_with(message),
+        None => find(filter, "name").and_then(Node::as_str).is_some_and(|text| text.ends_with(name)),
+    }
+}
+
+fn is_udp(address: &Node) -> bool {
+    let protocol = find(address, "socket_address").and_then(|socket| find(socket, "protocol"));
+    protocol.and_then(Node::as_str).is_some_and(|protocol| protocol == "UDP")
 }
 
 /// For gRPC clients: the fields of a connection manager. Envoy's own form has an `api_listener` inside.
@@ -64,7 +112,11 @@ pub(super) fn filter_chain(walk: &mut Walk<'_>, message: &MessageDescriptor, mut
             }
         }
     }
+    tls::hoist(walk, &mut object);
+    let filters = object.get("filters").and_then(Node::items).unwrap_or_default();
+    walk.http = filters.iter().any(http::is_manager);
     let object = walk.fields(message, object);
+    walk.http = false;
     walk.scope = listener;
     object
 }

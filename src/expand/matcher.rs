@@ -53,8 +53,12 @@ fn matcher(walk: &mut Walk<'_>, entry: Entry, style: &Style) -> Option<Node> {
             return None;
         }
     };
+    let (name, rest): (Vec<Entry>, Vec<Entry>) = rest.into_iter().partition(|entry| entry.key == "name");
+    for name in name {
+        walk.exclusive(&name, &key, "the key is the name");
+    }
     let mut entries = vec![Entry::new("name", key_span, Node::string(key_span, key))];
-    entries.extend(rest.into_iter().filter(|entry| entry.key != "name"));
+    entries.extend(rest);
     Some(Node { span: key_span, value: Value::Map(entries) })
 }
 

@@ -13,6 +13,7 @@ mod address;
 mod cluster;
 mod config_source;
 mod data_source;
+mod defaults;
 mod endpoint;
 mod extension;
 mod header;
@@ -20,10 +21,16 @@ mod hooks;
 mod http;
 mod listener;
 mod matcher;
+mod merge;
 mod object;
+mod patch;
 mod route;
 mod scalar;
+mod server;
+mod slot;
 mod tcp;
+mod tls;
+mod udp;
 mod walk;
 
 #[cfg(test)]
@@ -32,10 +39,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::diagnostic::{Files, Finding, Findings, Span, did_you_mean};
-use crate::envoy::{Kind, Node, Schema, Value};
+use crate::diagnostic::{Files, Finding, Findings, Level, Span, did_you_mean};
+use crate::envoy::{Entry, FieldDescriptor, Kind, Node, Schema, Value};
 use crate::source::Attachments;
-use crate::topology::{Item, StaticResources, Topology, section_of};
+use crate::topology::{Item, Membership, StaticResources, Topology, section_of};
 
 use object::{Object, TYPE, is_verbatim};
 use walk::{Scope, Walk};
@@ -50,10 +57,11 @@ pub struct Beside<'a> {
 }
 
 /// A resource in Envoy's own JSON form. It may hold private keys: `Debug` does not show its content.
+#[derive(Clone)]
 pub struct Native {
     /// Its kind.
     pub kind: Kind,
-    /// Its name.
+    /// Its name; empty if it has none, which is an error.
     pub name: String,
     /// Proto3 JSON of the kind's message, without an outer `"@type"`; spans point at the text that it came from.
     pub node: Node,
@@ -61,13 +69,22 @@ pub struct Native {
     pub path: String,
     /// Written with `"@type"`: taken as it is.
     pub verbatim: bool,
+    /// Which of the topology's items it was made from.
+    pub item: usize,
+    /// Whether the expansion of that item found an error.
+    pub broken: bool,
+    /// A listener of a gRPC server, which asks for it by name; Envoy refuses it when it asks for all listeners.
+    pub on_demand: bool,
+    /// The node groups that it is for.
+    pub groups: Membership,
 }
 
 impl fmt::Debug for Native {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, name, node: _, path, verbatim } = self;
+        let Self { kind, name, node: _, path, verbatim, item, broken, on_demand, groups } = self;
         let mut shown = f.debug_struct("Native");
         shown.field("kind", kind).field("name", name).field("path", path).field("verbatim", verbatim);
+        shown.field("item", item).field("broken", broken).field("on_demand", on_demand).field("groups", groups);
         shown.finish_non_exhaustive()
     }
 }
@@ -79,49 +96,79 @@ struct Made {
     name_span: Span,
 }
 
-/// Every resource that the topology stands for, those derived from others (inline route tables, endpoints, secrets) included.
+/// Every resource that the topology stands for, those derived from others (inline route tables, endpoints, secrets) included,
+/// with its patches applied. A name can come twice, for different node groups.
 pub fn expand(schema: &Schema, topology: Topology, beside: Beside<'_>, findings: &mut Findings) -> Vec<Native> {
-    let Topology { items, static_resources } = topology;
+    let Topology { items, patches, node_groups, static_resources } = topology;
+    let known = Known { schema, static_resources, types: extension::types(schema, &items), beside };
     let mut made = Vec::new();
-    for item in items {
-        expand_item(schema, &static_resources, beside, item, findings, &mut made);
+    for (index, item) in items.into_iter().enumerate() {
+        let groups = item.groups.clone();
+        let (before, first) = (findings.len(), made.len());
+        expand_item(&known, item, findings, &mut made);
+        let broken = findings.as_slice()[before..].iter().any(|finding| finding.level == Level::Error);
+        for Made { native, .. } in &mut made[first..] {
+            (native.item, native.broken) = (index, broken);
+            native.groups = groups.clone();
+        }
     }
     duplicates(&made, findings);
-    made.into_iter().map(|made| made.native).collect()
+    let mut natives: Vec<Native> = made.into_iter().map(|made| made.native).collect();
+    server::mark(&mut natives);
+    patch::apply(schema, patches, &node_groups, natives, findings)
 }
 
-fn expand_item(
-    schema: &Schema,
-    static_resources: &StaticResources,
-    beside: Beside<'_>,
-    item: Item,
-    findings: &mut Findings,
-    made: &mut Vec<Made>,
-) {
-    let Item { kind: section, node, path } = item;
+/// What expanding any item takes from outside it.
+struct Known<'a> {
+    schema: &'a Schema,
+    static_resources: StaticResources,
+    types: extension::Types,
+    beside: Beside<'a>,
+}
+
+fn expand_item(known: &Known<'_>, item: Item, findings: &mut Findings, made: &mut Vec<Made>) {
+    let Item { kind: section, mut node, path, groups: _ } = item;
     let verbatim = is_verbatim(&node);
     let Some(kind) = kind_of(section, &node, &path, findings) else { return };
-    let name = name_of(kind, &node, &path, findings);
+    let (name, name_span) = name_of(known.schema, kind, &mut node, &path, findings);
+    let native = |node, path| Native {
+        kind,
+        name: name.clone(),
+        node,
+        path,
+        verbatim,
+        on_demand: false,
+        item: 0,
+        broken: false,
+        groups: Membership::default(),
+    };
     if verbatim {
-        if let (Some((name, name_span)), Ok(mut object)) = (name, Object::open(node)) {
+        if let Ok(mut object) = Object::open(node) {
             object.take(TYPE);
-            made.push(Made { native: Native { kind, name, node: object.close(), path, verbatim }, name_span });
+            made.push(Made { native: native(object.close(), path), name_span });
         }
         return;
     }
-    let mut walk = Walk::new(schema, static_resources, beside, findings, &path);
-    if let (Kind::Listener | Kind::Cluster, Some((name, _))) = (kind, &name) {
-        walk.scope = Scope::Named { name: name.clone(), chains: 1 };
+    let mut walk = Walk::new(known.schema, &known.static_resources, known.beside, &known.types, findings, &path);
+    if kind == Kind::ExtensionConfig {
+        walk.slot = Some(slot::DISCOVERED);
+    }
+    if matches!(kind, Kind::Listener | Kind::Cluster) {
+        let name = if name.is_empty() { stand_in(name_span) } else { name.clone() };
+        walk.scope = Scope::Named { name, chains: 1 };
     }
     let node = walk.named(kind.message(), node);
+    let node = if kind == Kind::Endpoint { node.map(|node| endpoint::served(&walk, node)) } else { node };
     let derived = walk.into_derived();
-    if let (Some(mut node), Some((name, name_span))) = (node, name) {
-        if kind == Kind::Endpoint {
-            node = endpoint::served(node);
-        }
-        made.push(Made { native: Native { kind, name, node, path, verbatim }, name_span });
+    if let Some(node) = node {
+        made.push(Made { native: native(node, path), name_span });
     }
     made.extend(derived);
+}
+
+/// A name for what has none. Nothing is published with an error; with some name, no more errors follow from this one.
+fn stand_in(span: Span) -> String {
+    format!("{}:{}:{}", span.file.0, span.line, span.column)
 }
 
 /// What kind of resource an item is: what its section or its `"@type"` says.
@@ -168,38 +215,50 @@ fn short(kind: Kind) -> &'static str {
     kind.message().rsplit('.').next().unwrap_or_default()
 }
 
-/// The name of a resource and where it is written. What is not text is complained about when it is read strictly.
-fn name_of(kind: Kind, node: &Node, path: &str, findings: &mut Findings) -> Option<(String, Span)> {
-    let field = kind.name_field();
-    let entry = node.entries()?.iter().find(|entry| object::is(&entry.key, field) && !entry.value.is_null());
-    let span = entry.map_or(node.span, |entry| entry.value.span);
-    let name = match entry.map(|entry| &entry.value.value) {
-        Some(Value::String(name) | Value::Number(name)) => name.clone(),
-        Some(_) => return Some((String::new(), span)),
-        None => String::new(),
-    };
-    if name.is_empty() {
+/// The name of a resource, if it has one, and where it is written. What is not text is complained about when it is read
+/// strictly, and so is a misspelled `name`.
+fn name_of(schema: &Schema, kind: Kind, node: &mut Node, path: &str, findings: &mut Findings) -> (String, Span) {
+    let (field, span) = (kind.name_field(), node.span);
+    let Value::Map(entries) = &mut node.value else { return (String::new(), span) };
+    let entry = entries.iter().find(|entry| object::is(&entry.key, field) && !entry.value.is_null());
+    let span = entry.map_or(span, |entry| entry.value.span);
+    match entry.map(|entry| &entry.value.value) {
+        Some(Value::String(name) | Value::Number(name)) if !name.is_empty() => return (name.clone(), span),
+        None | Some(Value::String(_)) => {}
+        Some(_) => return (String::new(), span),
+    }
+    if !entries.iter().any(|entry| is_misspelled(schema, kind, &entry.key, field)) {
         let message = format!("this {} has no `{field}`", short(kind));
         let help = format!("every resource needs a `{field}`: proxies refer to it, update it and remove it by that");
         findings.push(Finding::error("missing-name", span, path, message).help(help));
-        return None;
     }
-    Some((name, span))
+    entries.retain(|entry| !object::is(&entry.key, field));
+    entries.insert(0, Entry::new(field, span, Node::string(span, stand_in(span))));
+    (String::new(), span)
 }
 
-/// Each kind has its own names, and each name is given once, whoever gives it.
+/// Whether a key is none of the fields, and most like this one.
+fn is_misspelled(schema: &Schema, kind: Kind, key: &str, field: &str) -> bool {
+    let Some(message) = schema.message(kind.message()) else { return false };
+    let fields: Vec<_> = message.fields().collect();
+    let known = fields.iter().any(|field| object::is(key, field.name()));
+    !known && did_you_mean(key, fields.iter().map(FieldDescriptor::name)) == Some(field)
+}
+
+/// Each kind has its own names, and each name is given once in a node group, whoever gives it.
 fn duplicates(made: &[Made], findings: &mut Findings) {
-    let mut first: BTreeMap<(Kind, &str), &Made> = BTreeMap::new();
+    let mut named: BTreeMap<(Kind, &str), Vec<&Made>> = BTreeMap::new();
     for second in made.iter().filter(|made| !made.native.name.is_empty()) {
-        let Made { native: Native { kind, name, path, .. }, name_span } = second;
-        if let Some(first) = first.get(&(*kind, name.as_str())) {
+        let Made { native: Native { kind, name, path, groups, .. }, name_span } = second;
+        let earlier = named.entry((*kind, name.as_str())).or_default();
+        if let Some(first) = earlier.iter().find(|first| first.native.groups.overlaps(groups)) {
             let message = format!("the {} `{name}` is given twice", short(*kind));
             let finding = Finding::error("duplicate-resource", *name_span, path.clone(), message)
                 .related(first.name_span, format!("first given here, at {}", first.native.path))
                 .help("rename or remove one; the order of files and items never decides");
             findings.push(finding);
         } else {
-            first.insert((*kind, name), second);
+            earlier.push(second);
         }
     }
 }

@@ -54,8 +54,13 @@ impl Object {
 
     /// Removes a key and returns its entry; `null` is as good as absent.
     pub(super) fn take(&mut self, name: &str) -> Option<Entry> {
+        self.take_written(name).filter(|entry| !entry.value.is_null())
+    }
+
+    /// Removes a key and returns its entry, be it `null`.
+    pub(super) fn take_written(&mut self, name: &str) -> Option<Entry> {
         let position = self.entries.iter().position(|entry| is(&entry.key, name))?;
-        Some(self.entries.remove(position)).filter(|entry| !entry.value.is_null())
+        Some(self.entries.remove(position))
     }
 
     /// Adds a field that is not there yet.

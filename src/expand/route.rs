@@ -1,6 +1,6 @@
 //! Route tables: virtual hosts, routes and what they do.
 
-use crate::envoy::{MessageDescriptor, Node, Value};
+use crate::envoy::{MessageDescriptor, Node, OneofDescriptor, Value};
 
 use super::object::Object;
 use super::walk::Walk;
@@ -50,13 +50,42 @@ pub(super) fn route(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object
     walk.fields(message, object)
 }
 
-/// A match without a path is for all paths.
+/// A path template is an extension of Envoy's; a match without a path is for all paths.
 pub(super) fn route_match(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
     let path = message.get_field_by_name("prefix").and_then(|prefix| prefix.containing_oneof());
+    if let Some(template) = object.take("path_template") {
+        let others = path.iter().flat_map(OneofDescriptor::fields);
+        if let Some(other) = others.map(|field| field.name().to_owned()).find(|name| object.get(name).is_some()) {
+            walk.exclusive(&template, &other, "a route is matched by one of them");
+        } else {
+            let matcher = Node::map(template.key_span, [("path_template", template.value)]);
+            object.take("path_match_policy");
+            object.set("path_match_policy", template.key_span, named("uri_template_matcher", matcher));
+        }
+    }
     if path.is_some_and(|path| path.fields().all(|field| !object.has(field.name()))) {
         object.lead("prefix", Node::string(object.span, "/"));
     }
     walk.fields(message, object)
+}
+
+/// So is a rewrite to a path template.
+pub(super) fn action(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
+    if let Some(template) = object.take("path_template_rewrite") {
+        if object.get("path_rewrite_policy").is_some() {
+            walk.exclusive(&template, "path_rewrite_policy", "a path is rewritten by one of them");
+        } else {
+            let rewriter = Node::map(template.key_span, [("path_template_rewrite", template.value)]);
+            object.take("path_rewrite_policy");
+            object.set("path_rewrite_policy", template.key_span, named("uri_template_rewriter", rewriter));
+        }
+    }
+    walk.fields(message, object)
+}
+
+/// An extension by its short name.
+fn named(short: &str, config: Node) -> Node {
+    Node::map(config.span, [(short, config)])
 }
 
 /// The conditions may be a list.

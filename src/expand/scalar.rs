@@ -49,7 +49,12 @@ fn seconds(text: &str) -> Option<String> {
     }
     let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let value: u128 = format!("{whole}{fraction}").parse().ok()?;
-    let nanos = value.checked_mul(u128::from(unit))? / scale;
+    let scaled = value.checked_mul(u128::from(unit))?;
+    if scaled % scale != 0 {
+        // Less than a nanosecond would be lost, and with it perhaps the difference between a timeout and none.
+        return None;
+    }
+    let nanos = scaled / scale;
     let (seconds, nanos) = (nanos / u128::from(NANOS), nanos % u128::from(NANOS));
     let fraction = format!("{nanos:0NANO_DIGITS$}");
     let fraction = fraction.trim_end_matches('0');
@@ -99,6 +104,10 @@ fn fraction(walk: &mut Walk<'_>, span: Span, number: &str) -> Option<Node> {
 
 fn parts(number: &str) -> Option<(u32, &'static str)> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    // As in any other number: octal to some readers.
+    if whole.len() > 1 && whole.starts_with('0') {
+        return None;
+    }
     let fraction = fraction.trim_end_matches('0');
     let (digits, denominator, full) = match fraction.len() {
         0 => (0, "HUNDRED", 100),

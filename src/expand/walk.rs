@@ -4,12 +4,16 @@
 //! written instead. What has no hook is only walked through. Unknown fields are left for reading the result strictly, which
 //! complains about them in verbatim and friendly text alike.
 
-use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
-use crate::envoy::{Entry, FieldDescriptor, Kind, MAX_DEPTH, MessageDescriptor, Node, Path, Schema, Value};
-use crate::topology::StaticResources;
+use std::collections::BTreeSet;
 
-use super::object::{Object, is_verbatim};
-use super::{Beside, Made, Native, hooks};
+use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
+use crate::envoy::extensions::Category;
+use crate::envoy::{Entry, FieldDescriptor, Kind, MAX_DEPTH, MessageDescriptor, Node, Path, Schema, Value};
+use crate::topology::{Membership, StaticResources};
+
+use super::extension::Types;
+use super::object::{Object, TYPE, is_verbatim};
+use super::{Beside, Made, Native, hooks, slot};
 
 /// What may be written where a message of one type is expected.
 #[derive(Clone, Copy)]
@@ -44,15 +48,18 @@ pub(super) type Mapping = fn(&mut Walk<'_>, &MessageDescriptor, Object) -> Objec
 /// Rewrites a mapping where a list of messages of one type is expected.
 pub(super) type ListHook = fn(&mut Walk<'_>, Vec<Entry>) -> Vec<Node>;
 
+/// Rewrites a proto map.
+pub(super) type MapHook = fn(&mut Walk<'_>, Vec<Entry>) -> Vec<Entry>;
+
 /// Where derived names come from.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Scope {
     /// Nothing to derive from; where that matters, a finding has been made already.
     #[default]
     Unknown,
-    /// Inside a listener, or inside one of its chains if it has several.
+    /// Inside a cluster, inside a listener, or inside one of the listener's chains if it has several.
     Named {
-        /// The listener's name, or `listener/chain`.
+        /// The cluster's or the listener's name, or `listener/chain`.
         name: String,
         /// How many chains the listener has.
         chains: usize,
@@ -71,10 +78,22 @@ pub(super) struct Walk<'a> {
     pub(super) schema: &'a Schema,
     pub(super) static_resources: &'a StaticResources,
     pub(super) beside: Beside<'a>,
+    /// What the `ExtensionConfig` resources are, by their names.
+    pub(super) types: &'a Types,
     pub(super) path: Path,
     pub(super) scope: Scope,
+    /// What the field asks for whose value comes next; `None` is any extension.
+    pub(super) slot: Option<Category>,
+    /// Inside a filter chain that speaks HTTP.
+    pub(super) http: bool,
+    /// Inside a cluster.
+    pub(super) upstream: bool,
+    /// The host that all endpoints of the cluster are, if that is a name.
+    pub(super) host: Option<Node>,
     findings: &'a mut Findings,
     derived: Vec<Made>,
+    /// The places of what was taken as it is.
+    verbatim: BTreeSet<Span>,
     item: String,
     depth: usize,
 }
@@ -84,6 +103,7 @@ impl<'a> Walk<'a> {
         schema: &'a Schema,
         static_resources: &'a StaticResources,
         beside: Beside<'a>,
+        types: &'a Types,
         findings: &'a mut Findings,
         item: &str,
     ) -> Self {
@@ -91,10 +111,16 @@ impl<'a> Walk<'a> {
             schema,
             static_resources,
             beside,
+            types,
             path: start(item),
             scope: Scope::default(),
+            slot: None,
+            http: false,
+            upstream: false,
+            host: None,
             findings,
             derived: Vec::new(),
+            verbatim: BTreeSet::new(),
             item: item.to_owned(),
             depth: 0,
         }
@@ -108,8 +134,11 @@ impl<'a> Walk<'a> {
     /// A value where a message is expected.
     pub(super) fn message(&mut self, message: &MessageDescriptor, node: Node) -> Option<Node> {
         let name = message.full_name();
-        if node.is_null() || is_verbatim(&node) {
+        if node.is_null() {
             return Some(node);
+        }
+        if is_verbatim(&node) {
+            return Some(self.verbatim(name, node));
         }
         if self.depth == MAX_DEPTH {
             let message = format!("messages are nested more than {MAX_DEPTH} deep");
@@ -129,6 +158,28 @@ impl<'a> Walk<'a> {
         });
         self.depth -= 1;
         node
+    }
+
+    /// What is taken as it is. Envoy knows `"@type"` in an `Any` only; elsewhere it has served its purpose, unless it is not
+    /// the message that is expected: that is complained about when it is read strictly.
+    fn verbatim(&mut self, message: &str, node: Node) -> Node {
+        let url = node.get(TYPE).and_then(Node::as_str).unwrap_or_default();
+        if message == "google.protobuf.Any" || url.rsplit('/').next() != Some(message) {
+            return node;
+        }
+        self.verbatim.insert(node.span);
+        match Object::open(node) {
+            Ok(mut object) => {
+                object.take(TYPE);
+                object.close()
+            }
+            Err(node) => node,
+        }
+    }
+
+    /// Whether this was written with `"@type"`.
+    pub(super) fn was_verbatim(&self, node: &Node) -> bool {
+        self.verbatim.contains(&node.span) || is_verbatim(node)
     }
 
     /// A mapping instead of what stands for it.
@@ -158,9 +209,11 @@ impl<'a> Walk<'a> {
             let field = message.get_field_by_name(&entry.key).or_else(|| message.get_field_by_json_name(&entry.key));
             let Some(field) = field else { return self.unknown(message, entry) };
             self.path.field(field.name());
-            let value = self.field(&field, entry.value);
+            let span = entry.value.span;
+            // `null` says that something was there and is complained about already.
+            let value = self.field(&field, entry.value).unwrap_or(Node { span, value: Value::Null });
             self.path.pop();
-            Some(Entry { value: value?, ..entry })
+            Some(Entry { value, ..entry })
         };
         object.filter_map(entry)
     }
@@ -185,6 +238,12 @@ impl<'a> Walk<'a> {
         if field.is_map() {
             let pair = field.kind();
             let values = pair.as_message().map(MessageDescriptor::map_entry_value_field);
+            let node = match (node, hooks::of_map(field.name())) {
+                (Node { span, value: Value::Map(entries) }, Some(hook)) => {
+                    Node { span, value: Value::Map(hook(self, entries)) }
+                }
+                (node, _) => node,
+            };
             return Some(match values {
                 Some(values) => self.values(&values, node),
                 None => node,
@@ -228,6 +287,7 @@ impl<'a> Walk<'a> {
     fn single(&mut self, field: &FieldDescriptor, mut node: Node) -> Option<Node> {
         let kind = field.kind();
         if let Some(message) = kind.as_message() {
+            self.slot = slot::of_field(field, message);
             return self.message(message, node);
         }
         if let (Some(names), Value::String(text)) = (kind.as_enum(), &mut node.value)
@@ -250,7 +310,17 @@ impl<'a> Walk<'a> {
 
     /// Makes a resource beside the item, from its native form.
     pub(super) fn made(&mut self, kind: Kind, name: &str, name_span: Span, node: Node) {
-        let native = Native { kind, name: name.to_owned(), node, path: self.item.clone(), verbatim: false };
+        let native = Native {
+            kind,
+            name: name.to_owned(),
+            node,
+            path: self.item.clone(),
+            verbatim: false,
+            on_demand: false,
+            item: 0,
+            broken: false,
+            groups: Membership::default(),
+        };
         self.derived.push(Made { native, name_span });
     }
 

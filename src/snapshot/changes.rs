@@ -21,12 +21,20 @@ pub enum Change {
     Removed,
 }
 
-/// The resources that differ between two snapshots, by group, kind and name.
+/// What differs between two snapshots: resources, by group, kind and name, and which nodes belong to the groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes(BTreeMap<(Arc<str>, Kind, Arc<str>), Change>);
+pub struct Changes {
+    resources: BTreeMap<(Arc<str>, Kind, Arc<str>), Change>,
+    /// Which nodes belong to which group.
+    regrouped: bool,
+}
 
 impl Changes {
-    pub(super) fn between(old: Option<&BTreeMap<Arc<str>, Arc<Group>>>, new: &BTreeMap<Arc<str>, Arc<Group>>) -> Self {
+    pub(super) fn between(
+        old: Option<&BTreeMap<Arc<str>, Arc<Group>>>,
+        new: &BTreeMap<Arc<str>, Arc<Group>>,
+        regrouped: bool,
+    ) -> Self {
         let mut changes = BTreeMap::new();
         for (name, group) in new {
             let before = old.and_then(|groups| groups.get(name));
@@ -37,17 +45,17 @@ impl Changes {
                 compare(&mut changes, name, Some(group), None);
             }
         }
-        Self(changes)
+        Self { resources: changes, regrouped }
     }
 
-    /// Whether no resource differs.
+    /// Whether no node is served anything else.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.resources.is_empty() && !self.regrouped
     }
 
-    /// Every difference.
+    /// Every resource that differs.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Kind, &str, Change)> {
-        self.0.iter().map(|((group, kind, name), change)| (&**group, *kind, &**name, *change))
+        self.resources.iter().map(|((group, kind, name), change)| (&**group, *kind, &**name, *change))
     }
 }
 
@@ -78,22 +86,23 @@ fn compare(
     }
 }
 
-/// One line for the log: `+1 CDS, ~2 RDS, -1 LDS`.
+/// One line for the log: `+1 CDS, ~2 RDS, -1 LDS`, and `node groups` where the nodes of a group may be others.
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut counts: BTreeMap<(Kind, Change), usize> = BTreeMap::new();
-        for ((_, kind, _), change) in &self.0 {
+        for ((_, kind, _), change) in &self.resources {
             *counts.entry((*kind, *change)).or_default() += 1;
         }
-        for (position, ((kind, change), count)) in counts.into_iter().enumerate() {
+        let mut comma = "";
+        for ((kind, change), count) in counts {
             let sign = match change {
                 Change::Added => '+',
                 Change::Changed => '~',
                 Change::Removed => '-',
             };
-            let comma = if position == 0 { "" } else { ", " };
             write!(f, "{comma}{sign}{count} {kind}")?;
+            comma = ", ";
         }
-        Ok(())
+        if self.regrouped { write!(f, "{comma}node groups") } else { Ok(()) }
     }
 }

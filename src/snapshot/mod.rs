@@ -1,6 +1,6 @@
 //! An immutable, versioned set of resources per node group.
 //!
-//! Enters: the encoded resources of each group. Leaves: a [`Snapshot`], the [`Changes`] that led to it, and the [`Store`]
+//! Enters: the encoded resources of each group, and which nodes it takes. Leaves: a [`Snapshot`], the [`Changes`] that led to it, and the [`Store`]
 //! that streams pull it from. Knows: bytes and names, no YAML and no gRPC.
 //! Invariants: equal content has equal versions in every process; an equal resource keeps its `Arc`; nothing changed means
 //! no new snapshot.
@@ -20,8 +20,7 @@ pub use resource::{Origin, Resource, Traits};
 pub use store::Store;
 pub use version::Version;
 
-/// The group of every node while no groups are defined.
-pub const DEFAULT_GROUP: &str = "default";
+pub use crate::topology::{DEFAULT_GROUP, NodeFields, Selector, Selectors};
 
 /// All resources of one kind in one group.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,15 +70,15 @@ pub struct Group {
 }
 
 impl Group {
-    fn new(name: Arc<str>, resources: Vec<Resource>, previous: Option<&Self>) -> Self {
+    fn new(name: Arc<str>, resources: Vec<Arc<Resource>>, previous: Option<&Self>) -> Self {
         let mut sets: BTreeMap<Kind, BTreeMap<Arc<str>, Arc<Resource>>> =
             Kind::ALL.into_iter().map(|kind| (kind, BTreeMap::new())).collect();
         for resource in resources {
             let kept = previous
                 .and_then(|group| group.get(resource.kind, &resource.name))
-                .filter(|old| ***old == resource)
+                .filter(|old| ***old == *resource)
                 .cloned();
-            let resource = kept.unwrap_or_else(|| Arc::new(resource));
+            let resource = kept.unwrap_or(resource);
             sets.entry(resource.kind).or_default().insert(Arc::clone(&resource.name), resource);
         }
         let kinds = sets.into_iter().map(|(kind, by_name)| {
@@ -131,6 +130,7 @@ impl Group {
 pub struct Snapshot {
     revision: u64,
     groups: BTreeMap<Arc<str>, Arc<Group>>,
+    selectors: Selectors,
 }
 
 impl Snapshot {
@@ -138,26 +138,34 @@ impl Snapshot {
     ///
     /// Places alone (a resource that moved to another line) also make a new snapshot, with empty [`Changes`], so that a
     /// refusal is always traced to today's line.
-    pub fn next(previous: Option<&Self>, groups: BTreeMap<Arc<str>, Vec<Resource>>) -> Option<(Self, Changes)> {
+    ///
+    /// A resource that several groups have is best given as one shared `Arc`. `selectors` say which nodes each group takes.
+    pub fn next<R: Into<Arc<Resource>>>(
+        previous: Option<&Self>,
+        groups: BTreeMap<Arc<str>, Vec<R>>,
+        selectors: Selectors,
+    ) -> Option<(Self, Changes)> {
         let groups: BTreeMap<_, _> = groups
             .into_iter()
             .map(|(name, resources)| {
                 let old = previous.and_then(|snapshot| snapshot.groups.get(&name));
+                let resources = resources.into_iter().map(Into::into).collect();
                 let group = Group::new(Arc::clone(&name), resources, old.map(AsRef::as_ref));
                 let kept = old.filter(|old| ***old == group).cloned();
                 (name, kept.unwrap_or_else(|| Arc::new(group)))
             })
             .collect();
-        if previous.is_some_and(|snapshot| snapshot.groups == groups) {
+        let regrouped = previous.is_some_and(|snapshot| snapshot.selectors != selectors);
+        if !regrouped && previous.is_some_and(|snapshot| snapshot.groups == groups) {
             return None;
         }
-        let changes = Changes::between(previous.map(|snapshot| &snapshot.groups), &groups);
+        let changes = Changes::between(previous.map(|snapshot| &snapshot.groups), &groups, regrouped);
         let revision = match previous {
             Some(snapshot) if changes.is_empty() => snapshot.revision,
             Some(snapshot) => snapshot.revision + 1,
             None => 1,
         };
-        Some((Self { revision, groups }, changes))
+        Some((Self { revision, groups, selectors }, changes))
     }
 
     /// Counts publications that changed something; never sent to a client.
@@ -168,6 +176,11 @@ impl Snapshot {
     /// The groups by name.
     pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
         self.groups.values()
+    }
+
+    /// The group of a node, if it belongs to one.
+    pub fn group_of(&self, node: &NodeFields) -> Option<&Arc<Group>> {
+        self.groups.get(self.selectors.choose(node)?)
     }
 
     /// The group of a name.
@@ -185,30 +198,25 @@ mod tests {
         Resource::new(kind, name, body, origin, Traits::default())
     }
 
-    fn groups(resources: Vec<Resource>) -> BTreeMap<Arc<str>, Vec<Resource>> {
-        BTreeMap::from([(DEFAULT_GROUP.into(), resources)])
+    fn next(previous: Option<&Snapshot>, resources: Vec<Resource>) -> Option<(Snapshot, Changes)> {
+        Snapshot::next(previous, BTreeMap::from([(DEFAULT_GROUP.into(), resources)]), Selectors::default())
     }
 
     #[test]
     fn equal_content_is_no_new_snapshot_and_order_does_not_matter() {
         let a = || resource(Kind::Cluster, "a", b"a", 1);
         let b = || resource(Kind::Listener, "b", b"b", 2);
-        let (first, _) = Snapshot::next(None, groups(vec![a(), b()])).unwrap();
-        assert!(Snapshot::next(Some(&first), groups(vec![b(), a()])).is_none());
+        let (first, _) = next(None, vec![a(), b()]).unwrap();
+        assert!(next(Some(&first), vec![b(), a()]).is_none());
     }
 
     #[test]
     fn a_change_keeps_the_arcs_and_versions_of_all_else() {
-        let (first, _) = Snapshot::next(
-            None,
-            groups(vec![resource(Kind::Cluster, "a", b"1", 1), resource(Kind::Cluster, "b", b"1", 2)]),
-        )
-        .unwrap();
-        let (second, changes) = Snapshot::next(
-            Some(&first),
-            groups(vec![resource(Kind::Cluster, "a", b"2", 1), resource(Kind::Cluster, "b", b"1", 2)]),
-        )
-        .unwrap();
+        let (first, _) =
+            next(None, vec![resource(Kind::Cluster, "a", b"1", 1), resource(Kind::Cluster, "b", b"1", 2)]).unwrap();
+        let (second, changes) =
+            next(Some(&first), vec![resource(Kind::Cluster, "a", b"2", 1), resource(Kind::Cluster, "b", b"1", 2)])
+                .unwrap();
         let (old, new) = (first.group(DEFAULT_GROUP).unwrap(), second.group(DEFAULT_GROUP).unwrap());
         assert!(Arc::ptr_eq(old.get(Kind::Cluster, "b").unwrap(), new.get(Kind::Cluster, "b").unwrap()));
         assert!(Arc::ptr_eq(old.resources(Kind::Listener), new.resources(Kind::Listener)));
@@ -219,13 +227,32 @@ mod tests {
 
     #[test]
     fn a_moved_line_is_kept_without_a_new_revision_or_version() {
-        let (first, _) = Snapshot::next(None, groups(vec![resource(Kind::Cluster, "a", b"1", 1)])).unwrap();
-        let (second, changes) =
-            Snapshot::next(Some(&first), groups(vec![resource(Kind::Cluster, "a", b"1", 9)])).unwrap();
+        let (first, _) = next(None, vec![resource(Kind::Cluster, "a", b"1", 1)]).unwrap();
+        let (second, changes) = next(Some(&first), vec![resource(Kind::Cluster, "a", b"1", 9)]).unwrap();
         assert!(changes.is_empty());
         assert_eq!(second.revision(), 1);
         let (old, new) = (first.group(DEFAULT_GROUP).unwrap(), second.group(DEFAULT_GROUP).unwrap());
         assert_eq!(old.resources(Kind::Cluster).version(), new.resources(Kind::Cluster).version());
         assert_eq!(new.get(Kind::Cluster, "a").unwrap().origin.line, 9);
+    }
+
+    #[test]
+    fn a_node_that_changes_its_group_is_a_change() {
+        let node = NodeFields { id: "a".into(), ..NodeFields::default() };
+        let shared = Arc::new(resource(Kind::Cluster, "c", b"1", 1));
+        let groups =
+            || BTreeMap::from([("one", 1), ("two", 2)].map(|(name, _)| (name.into(), vec![Arc::clone(&shared)])));
+        let selectors =
+            |id: &str| [("one".into(), Selector::of_id(id)), ("two".into(), Selector::of_id("b"))].into_iter();
+        let (first, _) = Snapshot::next(None, groups(), selectors("a").collect()).unwrap();
+        assert_eq!(first.group_of(&node).map(|group| &**group.name()), Some("one"));
+        let of = |group: &str| first.group(group).unwrap().get(Kind::Cluster, "c").unwrap();
+        assert!(Arc::ptr_eq(of("one"), of("two")), "groups share what they have in common");
+        assert!(Snapshot::next(Some(&first), groups(), selectors("a").collect()).is_none());
+
+        let (second, changes) = Snapshot::next(Some(&first), groups(), selectors("x").collect()).unwrap();
+        assert_eq!((changes.is_empty(), changes.to_string().as_str()), (false, "node groups"));
+        assert_eq!(second.revision(), 2);
+        assert!(second.group_of(&node).is_none());
     }
 }

@@ -57,6 +57,9 @@ pub enum Obstacle {
     /// The file is larger than this many bytes.
     #[error("it is larger than {} MiB", .0 >> 20)]
     TooLarge(u64),
+    /// With this file, all files together are larger than this many bytes.
+    #[error("with it, the files are larger than {} MiB together", .0 >> 20)]
+    TooMuch(u64),
     /// The files were other ones after each attempt to read them.
     #[error("it kept changing while it was read")]
     Changing,
@@ -91,8 +94,10 @@ impl ReadError {
                     Some("let the user of this process read the file and enter every directory above it")
                 }
                 Obstacle::Loop => Some("one of the links on the path points back at itself: recreate it"),
-                Obstacle::TooLarge(most) if *most < super::list::MAX_FILE_SIZE => None,
-                Obstacle::TooLarge(_) => Some("split the topology into a directory of files"),
+                Obstacle::TooLarge(most) if *most < super::list::MAX_SIZE => None,
+                Obstacle::TooLarge(_) | Obstacle::TooMuch(_) => {
+                    Some("no topology may be that large: is it the right path?")
+                }
                 Obstacle::Changing => Some("write to another file and rename it over this one"),
                 Obstacle::Io(_) => None,
             },

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use super::paths::Given;
 use super::{Absence, Obstacle, ReadError, Sources};
 
-/// No file may be larger than this many bytes.
-pub(super) const MAX_FILE_SIZE: u64 = 256 << 20;
+/// No file may be larger than this many bytes, nor all files together.
+pub(super) const MAX_SIZE: u64 = 256 << 20;
 
 /// The files of a [`Sources`] at one moment, by name, each once. Two equal listings had the same content, as far as the file
 /// system's time stamps can tell.
@@ -103,6 +103,13 @@ impl Sources {
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let mut seen = BTreeSet::new();
         files.retain(|file| seen.insert(file.real.clone()));
+        let mut total = 0_u64;
+        for Listed { name, stamp, .. } in &files {
+            total = total.saturating_add(stamp.size);
+            if total > MAX_SIZE {
+                return Err(ReadError::Unreadable { path: Arc::clone(name), cause: Obstacle::TooMuch(MAX_SIZE) });
+            }
+        }
         Ok(Listing { files })
     }
 }
@@ -110,7 +117,7 @@ impl Sources {
 fn list_file(name: Arc<str>, path: &Path) -> Result<Listed, ReadError> {
     let failed = |error| ReadError::of(&name, path, &error);
     let real = fs::canonicalize(path).map_err(failed)?;
-    let stamp = Stamp::of(&name, &fs::metadata(&real).map_err(failed)?, MAX_FILE_SIZE)?;
+    let stamp = Stamp::of(&name, &fs::metadata(&real).map_err(failed)?, MAX_SIZE)?;
     Ok(Listed { name, real, stamp })
 }
 

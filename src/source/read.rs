@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::list::{Listed, MAX_FILE_SIZE, Stamp};
+use super::list::{Listed, MAX_SIZE, Stamp};
 use super::paths::STDIN;
 use super::{Digest, Document, Listing, Obstacle, ReadError, Sources};
 
@@ -73,7 +73,7 @@ fn read(file: &Listed) -> Result<Document, Failure> {
     // Listed as a regular file, it may be a named pipe by now: opening one must not wait for a writer.
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     let open = OpenOptions::new().read(true).custom_flags(nonblocking).open(real).map_err(failed)?;
-    if Stamp::of(name, &open.metadata().map_err(failed)?, MAX_FILE_SIZE).map_err(Failure::Error)? != *stamp {
+    if Stamp::of(name, &open.metadata().map_err(failed)?, MAX_SIZE).map_err(Failure::Error)? != *stamp {
         return Err(Failure::Changed);
     }
     Ok(Document { name: Arc::clone(name), bytes: read_capped(open, name).map_err(Failure::Error)? })
@@ -87,10 +87,10 @@ fn read_stdin() -> Result<Document, ReadError> {
 fn read_capped(input: impl io::Read, name: &Arc<str>) -> Result<Arc<[u8]>, ReadError> {
     let unreadable = |cause| ReadError::Unreadable { path: Arc::clone(name), cause };
     let mut bytes = Vec::new();
-    let read = input.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes);
+    let read = input.take(MAX_SIZE + 1).read_to_end(&mut bytes);
     read.map_err(|error| unreadable(Obstacle::Io(error.to_string())))?;
-    if bytes.len() as u64 > MAX_FILE_SIZE {
-        return Err(unreadable(Obstacle::TooLarge(MAX_FILE_SIZE)));
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(unreadable(Obstacle::TooLarge(MAX_SIZE)));
     }
     Ok(bytes.into())
 }

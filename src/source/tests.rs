@@ -82,7 +82,7 @@ fn whatever_lies_on_the_path_is_a_typed_error_with_a_remedy() {
     let fifo = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, dir.join("fifo.yaml"), fifo, rustix::fs::Mode::RWXU, 0).unwrap();
     let large = fs::File::create(dir.join("large.yaml")).unwrap();
-    large.set_len(list::MAX_FILE_SIZE + 1).unwrap();
+    large.set_len(list::MAX_SIZE + 1).unwrap();
 
     let missing = |cause| (true, cause, String::new());
     let cases = [
@@ -115,6 +115,17 @@ fn a_directory_with_one_unreadable_file_is_not_read_without_it() {
     symlink("nowhere", temp.path().join("b.yaml")).unwrap();
     let error = Sources::new([temp.path()]).read().unwrap_err();
     assert!(error.path().ends_with("/b.yaml"), "{error}");
+}
+
+#[test]
+fn files_that_are_too_large_together_are_not_read() {
+    let temp = tempfile::tempdir().unwrap();
+    for name in ["a.yaml", "b.yaml", "c.yaml"] {
+        fs::File::create(temp.path().join(name)).unwrap().set_len(list::MAX_SIZE / 2).unwrap();
+    }
+    let error = Sources::new([temp.path()]).read().unwrap_err();
+    assert!(matches!(error, ReadError::Unreadable { cause: Obstacle::TooMuch(_), .. }), "{error}");
+    assert!(error.path().ends_with("/c.yaml"), "{error}");
 }
 
 #[test]

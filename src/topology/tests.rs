@@ -175,3 +175,202 @@ fn names_of_static_resources_are_joined() {
     assert_eq!(topology.static_resources.clusters, ["a", "b"]);
     assert_eq!(topology.static_resources.secrets, ["s"]);
 }
+
+/// The text of two groups, with something to be said of them.
+fn groups(definitions: &str) -> String {
+    format!("version: 1\nclusters: []\nnode_groups:\n{definitions}\n")
+}
+
+#[test]
+fn a_document_is_for_the_groups_it_names() {
+    let text = "version: 1\nnode_group: [two, one]\nclusters: [{name: b}]\nstatic_resources: {clusters: [s]}\n---\n\
+                version: 1\nclusters: [{name: a}]\nstatic_resources: {clusters: [t]}\n---\n\
+                version: 1\nnode_group: three\npatches: [{}]\n";
+    let definitions = "version: 1\nnode_groups: [{name: one, match: {id: 1x}}, {name: two, match: {id: 2x}}, {name: three, match: {}}]\n";
+    let (mut files, mut findings) = (Files::new(), Findings::new());
+    let documents = [document("a.yaml", text), document("b.yaml", definitions)];
+    let topology = parse(&documents, &mut files, &mut findings);
+    assert!(findings.is_empty(), "{findings:?}");
+    let of = |groups: &Membership| groups.iter().map(|group| &*topology.node_groups[group].name).collect::<Vec<_>>();
+    let items: Vec<_> = topology.items.iter().map(|item| of(&item.groups)).collect();
+    assert_eq!(items, [vec!["one", "two"], vec!["one", "two", "three"]]);
+    assert_eq!(of(&topology.patches[0].groups), ["three"]);
+    let statics: Vec<_> = topology.node_groups.iter().map(|group| group.static_resources.clusters.join(",")).collect();
+    assert_eq!(statics, ["s,t", "s,t", "t"]);
+    assert_eq!(topology.static_resources.clusters, ["s", "t"]);
+}
+
+#[test]
+fn without_definitions_there_is_one_group() {
+    let text = "version: 1\nnode_group: default\nclusters: [{name: a}]\n";
+    assert_eq!(findings(text), [""; 0]);
+    let other = "version: 1\nnode_group: defualt\nclusters: []\n";
+    assert_eq!(findings(other), ["t.yaml:2:13: error[unknown-node-group]: there is no node group `defualt`"]);
+}
+
+fn selectors(text: &str) -> Selectors {
+    let (mut files, mut findings) = (Files::new(), Findings::new());
+    let topology = parse(&[document("t.yaml", text)], &mut files, &mut findings);
+    assert!(!findings.has_errors(), "{text}: {findings:?}");
+    topology.node_groups.iter().map(|group| (Arc::clone(&group.name), group.selector.clone())).collect()
+}
+
+#[test]
+fn the_first_group_that_matches_takes_a_node() {
+    let all = selectors(&groups(
+        "- {name: eu, match: {locality: {region: {prefix: eu-}, zone: b}}}\n\
+         - {name: shard, match: {metadata: {shard: 1, labels: {tier: [a, true]}}}}\n\
+         - name: either\n  match: [{id: {safe_regex: 'x[0-9]+'}}, {user_agent_name: {exact: GRPC, ignore_case: true}}]\n\
+         - {name: both, match: {id: {suffix: '-1'}, cluster: {contains: mid}}}",
+    ));
+    let node = |change: &dyn Fn(&mut NodeFields)| {
+        let mut node = NodeFields::default();
+        change(&mut node);
+        all.choose(&node).map(ToString::to_string).unwrap_or_default()
+    };
+    let json = |text: &str| serde_json::from_str(text).unwrap();
+    assert_eq!(node(&|_| ()), "");
+    assert_eq!(node(&|node| (node.region, node.zone) = ("eu-1".into(), "b".into())), "eu");
+    assert_eq!(node(&|node| node.region = "eu-1".into()), "");
+    let full = r#"{"shard": 1.0, "more": {}, "labels": {"tier": ["a", true], "x": 0.5}}"#;
+    assert_eq!(node(&|node| node.metadata = json(full)), "shard");
+    assert_eq!(node(&|node| node.metadata = json(r#"{"shard": "1", "labels": {"tier": ["a", true]}}"#)), "");
+    assert_eq!(node(&|node| node.metadata = json(r#"{"shard": 1.0, "labels": {"tier": ["a"]}}"#)), "");
+    assert_eq!(node(&|node| node.metadata = json(r#"{"shard": 1.0, "labels": "tier"}"#)), "");
+    assert_eq!(node(&|node| node.id = "x12".into()), "either");
+    assert_eq!(node(&|node| node.id = "x12y".into()), "");
+    assert_eq!(node(&|node| node.user_agent_name = "grpc".into()), "either");
+    assert_eq!(node(&|node| (node.id, node.cluster) = ("x-1".into(), "a-mid-b".into())), "both");
+    assert_eq!(node(&|node| (node.id, node.cluster) = ("x1".into(), "a-mid-b".into())), "either");
+}
+
+#[test]
+fn definitions_can_be_written_down_again() {
+    let text = groups(
+        "- {name: a, match: [{id: {prefix: x, ignore_case: true}, locality: {sub_zone: s}}, {cluster: {safe_regex: {regex: 'a+'}}}]}\n\
+         - {name: b, match: {metadata: {a: {b: [1, {c: false}]}}, user_agent_name: ''}}\n- {name: c, match: {}}",
+    );
+    let all = selectors(&text);
+    let again = format!("version: 1\nclusters: []\nnode_groups: {}\n", all.to_json());
+    assert_eq!(selectors(&again), all, "{again}");
+    assert_ne!(selectors(&groups("- {name: c, match: {}}")), all);
+}
+
+#[test]
+fn groups_without_nodes_are_mistakes() {
+    let table = [
+        ("{cluster: a}", "{cluster: a}", true),
+        ("{cluster: a}", "{cluster: a, id: b}", true),
+        ("{cluster: a, id: b}", "{cluster: a}", false),
+        ("{}", "{cluster: a}", true),
+        ("{id: {prefix: e}}", "[{id: edge}, {id: {prefix: ed}, cluster: x}]", true),
+        ("{id: {prefix: e}}", "[{id: edge}, {id: {suffix: e}}]", false),
+        ("[{id: a}, {id: b}]", "[{id: b}, {id: a}]", true),
+        ("{metadata: {a: {b: 1}}}", "{metadata: {a: {b: 1, c: 2}}}", true),
+        ("{metadata: {a: {b: 1}}}", "{metadata: {a: {b: 2}}}", false),
+        ("{id: {safe_regex: 'e.*'}}", "{id: edge}", true),
+        ("{id: {safe_regex: 'e.*'}}", "{id: {prefix: e}}", false),
+    ];
+    for (first, second, unreachable) in table {
+        let text = groups(&format!(
+            "- {{name: one, match: {first}}}\n- {{name: two, match: {second}}}\n- {{name: x, match: {{}}}}"
+        ));
+        let (mut files, mut found) = (Files::new(), Findings::new());
+        parse(&[document("t.yaml", &text)], &mut files, &mut found);
+        let of_two = found.as_slice().iter().filter(|finding| finding.span.unwrap().line == 5);
+        let codes: Vec<_> = of_two.map(|finding| finding.code).collect();
+        assert_eq!(codes == ["unreachable-node-group"], unreachable, "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn a_list_without_a_catch_all_is_warned_of() {
+    let warned = |text: &str| {
+        let (mut files, mut found) = (Files::new(), Findings::new());
+        parse(&[document("t.yaml", text)], &mut files, &mut found);
+        found.as_slice().iter().map(|finding| (finding.level, finding.code)).collect::<Vec<_>>()
+    };
+    assert_eq!(warned(&groups("- {name: a, match: {id: a}}")), [(Level::Warning, "no-catch-all")]);
+    assert_eq!(warned(&groups("- {name: a, match: [{id: a}, {}]}")), []);
+}
+
+#[test]
+fn mistakes_in_node_groups_have_a_place() {
+    let table = [
+        (
+            "- {name: a, match: {}}\n- {name: a, match: {id: x}}",
+            "t.yaml:5:10: error[duplicate-node-group]: the node group `a` is defined twice",
+        ),
+        ("- {match: {}}", "t.yaml:4:3: error[missing-name]: this node group has no `name`"),
+        ("- {name: a}", "t.yaml:4:3: error[missing-match]: this node group does not say which nodes it matches"),
+        ("- {name: 1, match: {}}", "t.yaml:4:10: error[wrong-type]: a name is expected here, not a number"),
+        ("- a", "t.yaml:4:3: error[wrong-type]: a node group is a mapping, not a string"),
+        ("- {name: a, match: {}, mtach: {}}", "t.yaml:4:24: error[unknown-key]: a node group has no `mtach`"),
+        ("- {name: a, match: []}", "t.yaml:4:20: error[wrong-type]: an empty list of matches takes no node"),
+        (
+            "- {name: a, match: edge}",
+            "t.yaml:4:20: error[wrong-type]: a match is a mapping of fields of a node, not a string",
+        ),
+        ("- {name: a, match: {region: x}}", "t.yaml:4:21: error[unknown-key]: a match has no `region`"),
+        (
+            "- {name: a, match: {locality: {}}}",
+            "t.yaml:4:31: error[wrong-type]: a mapping with `region`, `zone` and `sub_zone` is expected here",
+        ),
+        (
+            "- {name: a, match: {id: 1}}",
+            "t.yaml:4:25: error[wrong-type]: a string or a mapping such as `{prefix: edge-}` is expected here, not a number",
+        ),
+        (
+            "- {name: a, match: {id: {}}}",
+            "t.yaml:4:25: error[wrong-type]: one of `exact`, `prefix`, `suffix`, `contains` and `safe_regex` is expected here",
+        ),
+        ("- {name: a, match: {id: {prefix: ''}}}", "t.yaml:4:34: error[wrong-type]: an empty `prefix` says nothing"),
+        (
+            "- {name: a, match: {id: {prefix: a, suffix: b}}}",
+            "t.yaml:4:37: error[wrong-type]: `suffix` is given besides another form",
+        ),
+        (
+            "- {name: a, match: {id: {safe_regex: '(a'}}}",
+            "t.yaml:4:38: error[bad-regex]: `(a` is not a regular expression of RE2's: unclosed group",
+        ),
+        (
+            "- {name: a, match: {id: {safe_regex: a, ignore_case: true}}}",
+            "t.yaml:4:41: error[wrong-type]: `ignore_case` has no effect on a regular expression",
+        ),
+        ("- {name: a, match: {id: {prefxi: a}}}", "t.yaml:4:26: error[unknown-key]: a string matcher has no `prefxi`"),
+        (
+            "- {name: a, match: {metadata: {}}}",
+            "t.yaml:4:31: error[wrong-type]: a mapping of metadata to look for is expected here, not an empty one",
+        ),
+        (
+            "- {name: a, match: {metadata: {a: null}}}",
+            "t.yaml:4:35: error[wrong-type]: metadata cannot be matched with null",
+        ),
+    ];
+    for (definitions, expected) in table {
+        assert_eq!(findings(&groups(definitions)), [expected], "{definitions}");
+    }
+    assert_eq!(
+        findings("version: 1\nclusters: []\nnode_groups: []\n"),
+        ["t.yaml:3:14: error[wrong-type]: `node_groups` must be a list of groups, not an empty one"]
+    );
+    let some = "- {name: a, match: {}}";
+    let twice = groups(some) + "---\n" + &groups("- {name: b, match: {id: x}}");
+    let expected = "t.yaml:8:1: error[node-groups-twice]: node groups are defined in more than one document";
+    assert_eq!(findings(&twice), [expected]);
+    let table = [
+        (
+            "node_group:",
+            "t.yaml:7:11: error[wrong-type]: `node_group` must be the name of a node group or a list of names, not null",
+        ),
+        (
+            "node_group: []",
+            "t.yaml:7:13: error[wrong-type]: `node_group` must be the name of a node group or a list of names, not an empty list",
+        ),
+        ("node_group: [b]", "t.yaml:7:14: error[unknown-node-group]: there is no node group `b`"),
+        ("node_group: [1]", "t.yaml:7:14: error[wrong-type]: the name of a node group is expected here, not a number"),
+    ];
+    for (key, expected) in table {
+        assert_eq!(findings(&format!("{}---\nversion: 1\n{key}\n", groups(some))), [expected], "{key}");
+    }
+}

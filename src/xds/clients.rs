@@ -15,11 +15,11 @@ use crate::envoy::Kind;
 pub enum KindState {
     /// Subscribed, and nothing was sent yet.
     NotSent,
-    /// The newest response was accepted.
+    /// The newest response was accepted, and nothing refused is left.
     Synced,
     /// The newest response is not answered yet.
     Stale,
-    /// The newest response was refused.
+    /// Something was refused, and has not been replaced by anything that was accepted.
     Nacked,
 }
 
@@ -47,7 +47,7 @@ pub struct KindStatus {
     pub sent: Option<String>,
     /// The version that was last accepted.
     pub acked: Option<String>,
-    /// The last refusal, until the next acceptance.
+    /// The last refusal, until what was refused has been replaced by something that was accepted.
     pub nack: Option<Nack>,
     /// Whether all resources of the kind are subscribed.
     pub wildcard: bool,
@@ -83,10 +83,18 @@ pub struct ClientStatus {
 /// Refusals that are remembered beyond their stream. Nodes that vanish for good after a refusal would otherwise add up.
 const MAX_DOUBTS: usize = 10_000;
 
+/// Refused names by the stream that must make them good.
+type ByStream = BTreeMap<u64, BTreeSet<Arc<str>>>;
+
+/// Nodes without a group that are remembered, so that each is logged once.
+const MAX_UNMATCHED: usize = 10_000;
+
 /// What nodes may hold besides what they say.
 #[derive(Debug, Default)]
 struct Doubts {
-    names: BTreeMap<(Arc<str>, Kind), BTreeSet<Arc<str>>>,
+    /// By node and kind, then by stream: several proxies may share one id, and off ADS a proxy has many streams of one
+    /// kind.
+    names: BTreeMap<(Arc<str>, Kind), ByStream>,
     /// There were too many to remember: no reconnecting node is believed any more.
     overflowed: bool,
 }
@@ -98,6 +106,8 @@ pub struct Clients {
     opened: AtomicU64,
     streams: Mutex<BTreeMap<u64, Arc<Mutex<ClientStatus>>>>,
     doubts: Mutex<Doubts>,
+    /// Nodes that were last seen without a group.
+    unmatched: Mutex<BTreeSet<Arc<str>>>,
 }
 
 impl Clients {
@@ -120,27 +130,23 @@ impl Clients {
         Client { id, status, clients: Arc::clone(self) }
     }
 
-    /// Remembers what a node refused: when it reconnects, its account of what it holds is wrong.
-    pub(super) fn doubt(&self, node: &Arc<str>, kind: Kind, names: BTreeSet<Arc<str>>) {
-        let mut doubts = lock(&self.doubts);
-        let key = (Arc::clone(node), kind);
-        if doubts.names.len() < MAX_DOUBTS || doubts.names.contains_key(&key) {
-            doubts.names.insert(key, names);
-        } else {
-            doubts.overflowed = true;
+    /// Hands what was refused on streams that have ended over to a stream of the same node.
+    fn inherit(&self, by_stream: &mut ByStream, heir: u64) {
+        let streams = lock(&self.streams);
+        let ended: Vec<_> = by_stream.extract_if(.., |id, _| *id != heir && !streams.contains_key(id)).collect();
+        if !ended.is_empty() {
+            by_stream.entry(heir).or_default().extend(ended.into_iter().flat_map(|(_, names)| names));
         }
     }
 
-    /// A node has accepted everything that it once refused.
-    pub(super) fn trust(&self, node: &Arc<str>, kind: Kind) {
-        lock(&self.doubts).names.remove(&(Arc::clone(node), kind));
-    }
-
-    /// The names that a node refused of a kind; `None` if its account of what it holds can be believed.
-    pub(super) fn doubts(&self, node: &Arc<str>, kind: Kind) -> Option<BTreeSet<Arc<str>>> {
-        let doubts = lock(&self.doubts);
-        let names = doubts.names.get(&(Arc::clone(node), kind)).cloned();
-        names.or_else(|| doubts.overflowed.then(BTreeSet::new))
+    /// Notes whether a node belongs to a group; true if that is news of a node that belongs to none.
+    pub(super) fn match_node(&self, node: &Arc<str>, is_matched: bool) -> bool {
+        let mut unmatched = lock(&self.unmatched);
+        if is_matched {
+            unmatched.remove(node);
+            return false;
+        }
+        unmatched.len() < MAX_UNMATCHED && unmatched.insert(Arc::clone(node))
     }
 }
 
@@ -156,6 +162,43 @@ impl Client {
     /// Changes the stream's own status; no other stream waits for it.
     pub(super) fn update(&self, change: impl FnOnce(&mut ClientStatus)) {
         change(&mut lock(&self.status));
+    }
+
+    /// Remembers all that the node refused on this stream and that is not made good: when it reconnects, its account of
+    /// what it holds is wrong.
+    pub(super) fn doubt(&self, node: &Arc<str>, kind: Kind, names: BTreeSet<Arc<str>>) {
+        let mut doubts = lock(&self.clients.doubts);
+        let key = (Arc::clone(node), kind);
+        if doubts.names.len() < MAX_DOUBTS || doubts.names.contains_key(&key) {
+            let by_stream = doubts.names.entry(key).or_default();
+            by_stream.insert(self.id, names);
+            self.clients.inherit(by_stream, self.id);
+        } else {
+            doubts.overflowed = true;
+        }
+    }
+
+    /// On this stream, the node has accepted everything that it once refused.
+    pub(super) fn trust(&self, node: &Arc<str>, kind: Kind) {
+        let mut doubts = lock(&self.clients.doubts);
+        let key = (Arc::clone(node), kind);
+        let Some(by_stream) = doubts.names.get_mut(&key) else { return };
+        by_stream.remove(&self.id);
+        if by_stream.is_empty() {
+            doubts.names.remove(&key);
+        }
+    }
+
+    /// The names that the node refused of a kind, which this stream makes good from now on; `None` if the node's account
+    /// of what it holds can be believed.
+    pub(super) fn doubts(&self, node: &Arc<str>, kind: Kind) -> Option<BTreeSet<Arc<str>>> {
+        let mut doubts = lock(&self.clients.doubts);
+        let names = doubts.names.get_mut(&(Arc::clone(node), kind)).map(|by_stream| {
+            self.clients.inherit(by_stream, self.id);
+            // A stream that looks open may be the one that the client has just lost.
+            by_stream.values().flatten().cloned().collect()
+        });
+        names.or_else(|| doubts.overflowed.then(BTreeSet::new))
     }
 }
 
@@ -201,16 +244,55 @@ mod tests {
         assert_eq!(revisions(&clients), [Some(7)]);
     }
 
+    fn names(names: &[&str]) -> BTreeSet<Arc<str>> {
+        names.iter().map(|name| Arc::from(*name)).collect()
+    }
+
+    #[test]
+    fn a_node_without_a_group_is_news_once() {
+        let clients = Clients::new();
+        let node: Arc<str> = "a".into();
+        let news = [false, false, true, false].map(|is_matched| clients.match_node(&node, is_matched));
+        assert_eq!(news, [true, false, false, true]);
+    }
+
     #[test]
     fn with_too_many_refusals_nobody_is_believed() {
-        let clients = Clients::new();
+        let clients = Arc::new(Clients::new());
+        let stream = clients.register(status("any"));
         for node in 0..MAX_DOUBTS {
-            clients.doubt(&node.to_string().into(), Kind::Cluster, BTreeSet::from(["c".into()]));
+            stream.doubt(&node.to_string().into(), Kind::Cluster, names(&["c"]));
         }
         let other: Arc<str> = "other".into();
-        assert_eq!(clients.doubts(&other, Kind::Cluster), None);
-        clients.doubt(&other, Kind::Cluster, BTreeSet::from(["c".into()]));
-        assert_eq!(clients.doubts(&other, Kind::Cluster), Some(BTreeSet::new()));
-        assert_eq!(clients.doubts(&"0".into(), Kind::Cluster), Some(BTreeSet::from(["c".into()])));
+        assert_eq!(stream.doubts(&other, Kind::Cluster), None);
+        stream.doubt(&other, Kind::Cluster, names(&["c"]));
+        assert_eq!(stream.doubts(&other, Kind::Cluster), Some(names(&[])));
+        assert_eq!(stream.doubts(&"0".into(), Kind::Cluster), Some(names(&["c"])));
+    }
+
+    #[test]
+    fn what_one_stream_of_a_node_makes_good_says_nothing_of_another() {
+        let clients = Arc::new(Clients::new());
+        let node: Arc<str> = "a".into();
+        let (first, second) = (clients.register(status("a")), clients.register(status("a")));
+        first.doubt(&node, Kind::Endpoint, names(&["x"]));
+        second.doubt(&node, Kind::Endpoint, names(&["y"]));
+        second.trust(&node, Kind::Endpoint);
+        drop(first);
+        let third = clients.register(status("a"));
+        assert_eq!(third.doubts(&node, Kind::Endpoint), Some(names(&["x"])));
+        assert_eq!(third.doubts(&node, Kind::Cluster), None);
+        third.trust(&node, Kind::Endpoint);
+        assert_eq!(second.doubts(&node, Kind::Endpoint), None);
+    }
+
+    #[test]
+    fn refusals_do_not_add_up_over_the_streams_of_a_node() {
+        let clients = Arc::new(Clients::new());
+        let node: Arc<str> = "a".into();
+        for _ in 0..100 {
+            clients.register(status("a")).doubt(&node, Kind::Cluster, names(&["x"]));
+        }
+        assert_eq!(lock(&clients.doubts).names[&(node, Kind::Cluster)].len(), 1);
     }
 }

@@ -77,6 +77,13 @@ impl Ledger {
         }
     }
 
+    /// The names in responses that are not answered.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.in_flight
+            .iter()
+            .flat_map(|response| response.resources.iter().map(|resource| &resource.name).chain(&response.removed))
+    }
+
     /// What the client was last told about a name.
     pub(super) fn told(&self, name: &str) -> Option<Told> {
         self.entries.get(name).map(|entry| entry.told)
@@ -102,8 +109,8 @@ impl Ledger {
         self.entries.keys()
     }
 
-    /// Notes a response.
-    pub(super) fn send(&mut self, response: InFlight) {
+    /// Notes a response. False if an earlier one was given up: its answer, should it come, is not understood any more.
+    pub(super) fn send(&mut self, response: InFlight) -> bool {
         let nonce = response.nonce;
         for resource in &response.resources {
             let entry = Entry { told: Told::Is(resource.version), nonce, unknown: false };
@@ -114,17 +121,26 @@ impl Ledger {
         }
         self.nonces.push_back(nonce);
         self.in_flight.push_back(response);
-        if self.in_flight.len() > MAX_IN_FLIGHT {
-            self.in_flight.pop_front();
-        }
         if self.nonces.len() > MAX_IN_FLIGHT {
             self.nonces.pop_front();
         }
+        if self.in_flight.len() <= MAX_IN_FLIGHT {
+            return true;
+        }
+        if let Some(oldest) = self.in_flight.front().map(|response| response.nonce) {
+            self.refuse(oldest);
+        }
+        false
     }
 
-    /// Whether everything was answered and nothing refused is left.
-    pub(super) fn is_certain(&self) -> bool {
-        self.in_flight.is_empty() && !self.entries.values().any(|entry| entry.unknown)
+    /// Whether the last word on any name was refused.
+    pub(super) fn has_unknowns(&self) -> bool {
+        self.entries.values().any(|entry| entry.unknown)
+    }
+
+    /// Whether the client has answered everything.
+    pub(super) fn is_answered(&self) -> bool {
+        self.in_flight.is_empty()
     }
 
     /// Whether the client has answered everything and holds something of it.

@@ -23,6 +23,7 @@ struct ByType {
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     streams: Family<ByProtocol, Gauge>,
+    unmatched: Gauge,
     requests: Family<ByType, Counter>,
     responses: Family<ByType, Counter>,
     nacks: Family<ByType, Counter>,
@@ -33,8 +34,13 @@ impl Metrics {
     /// Adds the metrics to a registry; their names start with `chancery_xds_`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let Self { streams, requests, responses, nacks, sent_bytes } = &metrics;
+        let Self { streams, unmatched, requests, responses, nacks, sent_bytes } = &metrics;
         registry.register("chancery_xds_streams", "Open streams", streams.clone());
+        registry.register(
+            "chancery_xds_unmatched_streams",
+            "Open streams of nodes that belong to no node group and are sent nothing",
+            unmatched.clone(),
+        );
         registry.register("chancery_xds_requests", "Requests received, ACKs and NACKs included", requests.clone());
         registry.register("chancery_xds_responses", "Responses sent", responses.clone());
         registry.register("chancery_xds_nacks", "Responses that clients refused", nacks.clone());
@@ -47,6 +53,12 @@ impl Metrics {
         let gauge = self.streams.get_or_create_owned(&ByProtocol { protocol: protocol.as_str() });
         gauge.inc();
         OpenStream(gauge)
+    }
+
+    /// Counts a stream as one whose node belongs to no group until the guard is dropped.
+    pub(super) fn unmatched(&self) -> OpenStream {
+        self.unmatched.inc();
+        OpenStream(self.unmatched.clone())
     }
 
     /// Counts a request; `None` is a type that is not served.
@@ -65,7 +77,7 @@ impl Metrics {
     }
 }
 
-/// One open stream.
+/// One stream in a gauge.
 #[derive(Debug)]
 pub(super) struct OpenStream(Gauge);
 

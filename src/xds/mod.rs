@@ -18,6 +18,7 @@ mod delta;
 mod ledger;
 mod listen;
 mod metrics;
+mod node;
 mod order;
 mod origins;
 mod server;
@@ -34,7 +35,7 @@ mod tests;
 pub use clients::{ClientStatus, Clients, KindState, KindStatus, Nack};
 pub use listen::{Listen, ListenError};
 pub use metrics::Metrics;
-pub use server::{GroupOf, Options, Server};
+pub use server::{Options, Server};
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};

@@ -8,7 +8,7 @@ use super::ledger::InFlight;
 use super::track::{Answer, Permit, Track};
 use super::{Protocol, Request, delta, sotw};
 use crate::envoy::Kind;
-use crate::snapshot::{Group, Resource, Version};
+use crate::snapshot::{Group, Resource, Resources, Version};
 
 /// A response to be written.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Conversation {
             let impatient = track.busy_until(self.gate_timeout).is_some_and(|until| until <= now);
             let news = track.sent(self.protocol, in_flight);
             if kind == Kind::Cluster {
-                self.force_endpoints(&news);
+                self.force_endpoints(&news, set);
             }
             return Some(Response { kind, version, nonce: self.nonce, resources, removed, impatient });
         }
@@ -97,21 +97,31 @@ impl Conversation {
 
     /// A cluster that is added or changed warms until its endpoints come, even if they are the same as before. An Envoy
     /// asks for them with what looks like an ACK (state of the world) or not at all (incremental).
-    fn force_endpoints(&mut self, clusters: &[Arc<Resource>]) {
+    fn force_endpoints(&mut self, clusters: &[Arc<Resource>], set: &Resources) {
         let services = clusters.iter().filter_map(|cluster| cluster.traits.eds_service.clone());
-        match self.tracks.get_mut(&Kind::Endpoint) {
-            Some(endpoints) => {
-                let subscription = &endpoints.subscription;
-                endpoints.forced.extend(services.filter(|service| subscription.may_hold(service)));
-            }
-            // A client that reconnects may say that it holds the very endpoints that its clusters now wait for.
-            None => self.awaited.extend(services),
+        if let Some(endpoints) = self.tracks.get_mut(&Kind::Endpoint) {
+            let subscription = &endpoints.subscription;
+            endpoints.forced.extend(services.filter(|service| subscription.may_hold(service)));
+            return;
         }
+        // A client that reconnects may say that it holds the very endpoints that its clusters now wait for.
+        self.awaited.extend(services);
+        // Where endpoints are asked for on another stream, or never, this would else grow with every new cluster.
+        let current: BTreeSet<_> = set.iter().filter_map(|cluster| cluster.traits.eds_service.as_ref()).collect();
+        self.awaited.retain(|service| current.contains(service));
     }
 
     /// Whether everything that the group holds and the client asks for has been said.
     pub(super) fn is_settled(&self, group: &Group) -> bool {
         self.tracks.values().all(|track| track.is_settled(group.resources(track.kind).version()))
+    }
+
+    /// The clusters that the client may still be warming as the stream ends: refused, or sent and not answered. If it joins
+    /// again it says that it holds them, and yet waits for endpoints that it holds as well.
+    pub(super) fn warming(&self) -> BTreeSet<Arc<str>> {
+        let clusters = self.tracks.get(&Kind::Cluster).filter(|track| !track.ledger.is_answered());
+        let names = |track: &Track| track.unknowns().into_iter().chain(track.ledger.unanswered().cloned()).collect();
+        clusters.map(names).unwrap_or_default()
     }
 
     /// When to look again although nothing happens: what waits for an answer does not wait for ever.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use envoy_types::pb::envoy::config::core::v3::Node;
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -19,7 +18,7 @@ use super::service::Discovery;
 use super::stream::Shared;
 use super::withhold::Withhold;
 use super::{Clients, Listen, Metrics};
-use crate::snapshot::{DEFAULT_GROUP, Group, Snapshot, Store};
+use crate::snapshot::Store;
 
 /// How often an idle connection is pinged: a client that vanished without a word is otherwise shown as connected.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -29,11 +28,8 @@ const MAX_STREAMS_PER_CONNECTION: u32 = 100_000;
 /// Pause after a failed `accept`, which mostly means that there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Chooses the group of a node; `None` if it belongs to none, and then it is sent nothing.
-pub type GroupOf = Arc<dyn Fn(&Snapshot, &Node) -> Option<Arc<Group>> + Send + Sync>;
-
 /// How to serve.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How long an un-answered response holds back newer content of its kind.
     pub gate_timeout: Duration,
@@ -41,8 +37,6 @@ pub struct Options {
     pub identifier: String,
     /// How long connections may take to close after the end was asked for.
     pub drain: Duration,
-    /// Asked for every stream at each publication.
-    pub group_of: GroupOf,
     /// Whether private keys are sent although others on the network could read them.
     pub allow_plaintext_secrets: bool,
 }
@@ -53,21 +47,8 @@ impl Default for Options {
             gate_timeout: Duration::from_secs(20),
             identifier: concat!("chancery/", env!("CARGO_PKG_VERSION")).to_owned(),
             drain: Duration::from_secs(5),
-            group_of: Arc::new(|snapshot, _| snapshot.group(DEFAULT_GROUP).cloned()),
             allow_plaintext_secrets: false,
         }
-    }
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { gate_timeout, identifier, drain, group_of: _, allow_plaintext_secrets } = self;
-        f.debug_struct("Options")
-            .field("gate_timeout", gate_timeout)
-            .field("identifier", identifier)
-            .field("drain", drain)
-            .field("allow_plaintext_secrets", allow_plaintext_secrets)
-            .finish_non_exhaustive()
     }
 }
 
@@ -106,10 +87,9 @@ impl Server {
                 (Socket::Unix(listener, SocketFile(path.clone())), listen.clone())
             }
         };
-        let Options { gate_timeout, identifier, drain, group_of, allow_plaintext_secrets } = options;
+        let Options { gate_timeout, identifier, drain, allow_plaintext_secrets } = options;
         let withhold = (!allow_plaintext_secrets && !local.is_local()).then(Withhold::default);
-        let shared =
-            Shared { store, clients, metrics, gate_timeout, identifier: identifier.into(), group_of, withhold };
+        let shared = Shared { store, clients, metrics, gate_timeout, identifier: identifier.into(), withhold };
         Ok(Self { socket, local, shared: Arc::new(shared), drain })
     }
 

@@ -13,16 +13,16 @@ use tracing::{debug, info, warn};
 
 use super::clients::{Client, ClientStatus, Clients, KindState, KindStatus, Nack};
 use super::codec::Outgoing;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, OpenStream};
+use super::node;
 use super::order::{Conversation, Response};
-use super::server::GroupOf;
 use super::service::Route;
 use super::track::Answer;
 use super::withhold::Withhold;
 use super::{Request, origins};
-use crate::diagnostic::without_keys;
+use crate::diagnostic::without_secrets;
 use crate::envoy::Kind;
-use crate::snapshot::{Group, Snapshot, Store};
+use crate::snapshot::{Group, NodeFields, Snapshot, Store};
 
 /// Unknown type URLs that are remembered, so that each is logged once.
 const MAX_UNKNOWN_TYPES: usize = 16;
@@ -34,7 +34,6 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) gate_timeout: Duration,
     pub(super) identifier: Arc<str>,
-    pub(super) group_of: GroupOf,
     /// Set if private keys are sent to nobody.
     pub(super) withhold: Option<Withhold>,
 }
@@ -111,7 +110,8 @@ async fn sleep_until(deadline: Option<Instant>) {
 
 /// Who the client is.
 struct Identity {
-    node: Node,
+    /// What chooses its group.
+    fields: NodeFields,
     id: Arc<str>,
     client: Client,
 }
@@ -125,6 +125,8 @@ struct Session {
     identity: Option<Identity>,
     snapshot: Option<Arc<Snapshot>>,
     group: Option<Arc<Group>>,
+    /// While there is something to serve, but not to this node.
+    unmatched: Option<OpenStream>,
     unknown_types: BTreeSet<String>,
 }
 
@@ -140,6 +142,7 @@ impl Session {
             identity: None,
             snapshot,
             group: None,
+            unmatched: None,
             unknown_types: BTreeSet::new(),
         }
     }
@@ -152,16 +155,23 @@ impl Session {
 
     /// A node without a group keeps what it has.
     fn choose_group(&mut self) {
-        let Some(Identity { node, client, .. }) = &self.identity else { return };
-        let group = self.snapshot.as_ref().and_then(|snapshot| (self.shared.group_of)(snapshot, node));
-        let group = group.map(|group| match &self.shared.withhold {
+        let (Some(Identity { fields, id, client }), Some(snapshot)) = (&self.identity, &self.snapshot) else { return };
+        let group = snapshot.group_of(fields).cloned().map(|group| match &self.shared.withhold {
             Some(withhold) => withhold.filter(group),
             None => group,
         });
         if group.as_ref().map(|group| group.name()) != self.group.as_ref().map(|group| group.name()) {
             let name = group.as_ref().map(|group| group.name().to_string());
-            debug!(node = node.id, group = name, "node group chosen");
+            debug!(node = &**id, group = name, "node group chosen");
             client.update(|status| status.group = name);
+        }
+        if self.shared.clients.match_node(id, group.is_some()) {
+            let NodeFields { id, cluster, .. } = fields;
+            warn!(node = id, cluster, "the node matches no node group; it keeps what it has and is sent nothing");
+        }
+        match &group {
+            Some(_) => self.unmatched = None,
+            None => _ = self.unmatched.get_or_insert_with(|| self.shared.metrics.unmatched()),
         }
         self.group = group;
     }
@@ -187,20 +197,18 @@ impl Session {
         };
         self.shared.metrics.request(Some(kind));
         let Some(identity) = &self.identity else { return Ok(()) };
-        let answer = self.conversation.hear(kind, &request, || self.shared.clients.doubts(&identity.id, kind));
+        let answer = self.conversation.hear(kind, &request, || identity.client.doubts(&identity.id, kind));
         self.note_answer(kind, answer);
         Ok(())
     }
 
     /// "Only the first request on a stream is guaranteed to carry the node identifier."
     fn identify(&mut self, node: Option<Node>) -> Result<(), Status> {
-        let Some(mut node) = node.filter(|node| !node.id.is_empty()) else {
+        let Some(node) = node.filter(|node| !node.id.is_empty()) else {
             return Err(Status::invalid_argument(
                 "missing node information: the first request must carry a node with an id",
             ));
         };
-        // What an Envoy has compiled in chooses no group, and is most of the node's weight.
-        node.extensions = Vec::new();
         let status = ClientStatus {
             node: node.id.clone(),
             cluster: node.cluster.clone(),
@@ -222,7 +230,7 @@ impl Session {
             "client connected"
         );
         let client = self.shared.clients.register(status);
-        self.identity = Some(Identity { id: node.id.as_str().into(), node, client });
+        self.identity = Some(Identity { id: node.id.as_str().into(), fields: node::fields(node), client });
         self.choose_group();
         Ok(())
     }
@@ -250,25 +258,28 @@ impl Session {
         });
         match answer {
             Answer::Nothing => {}
-            Answer::Ack { version, newest, recovered } => {
+            Answer::Ack { version, newest, clean, recovered } => {
                 if recovered {
-                    self.shared.clients.trust(id, kind);
+                    client.trust(id, kind);
                 }
                 update_kind(client, kind, |status| {
                     status.acked = Some(version.to_string());
-                    status.nack = None;
+                    // The answer to a name that was asked for meanwhile says nothing of those that were refused.
+                    if clean {
+                        status.nack = None;
+                    }
                     if newest {
-                        status.state = KindState::Synced;
+                        status.state = if status.nack.is_some() { KindState::Nacked } else { KindState::Synced };
                     }
                 });
             }
             Answer::Nack { refused, code, message, unknown } => {
                 // A client may quote what it refuses.
-                let message = without_keys(&message).into_owned();
+                let message = without_secrets(&message);
                 let current = self.group.as_ref().map(|group| &**group.resources(kind));
                 let origins = origins::of(&message, &refused, current);
                 self.shared.metrics.nack(kind);
-                self.shared.clients.doubt(id, kind, unknown);
+                client.doubt(id, kind, unknown);
                 let version = refused.version.to_string();
                 warn!(node = &**id, kind = kind.service(), version, code, error = ?message, ?origins, "client refused a response");
                 let nack = Nack { code, message, version, at: SystemTime::now(), origins };
@@ -343,8 +354,12 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(Identity { node, .. }) = &self.identity {
-            info!(node = node.id, peer = self.peer, service = self.route.service(), "client disconnected");
+        if let Some(Identity { id, client, .. }) = &self.identity {
+            let warming = self.conversation.warming();
+            if !warming.is_empty() {
+                client.doubt(id, Kind::Cluster, warming);
+            }
+            info!(node = &**id, peer = self.peer, service = self.route.service(), "client disconnected");
         }
     }
 }

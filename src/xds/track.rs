@@ -56,7 +56,9 @@ pub(super) enum Answer {
         version: Version,
         /// Whether it was the newest response of its kind.
         newest: bool,
-        /// Whether everything that was refused before has been made good.
+        /// Whether nothing that was refused before is still to be made good.
+        clean: bool,
+        /// Whether this is the answer that made the last of it good.
         recovered: bool,
     },
     /// It was refused.
@@ -163,16 +165,17 @@ impl Track {
             let kept: BTreeSet<&str> = response.resources.iter().map(|resource| &*resource.name).collect();
             self.ledger.retain(|name| kept.contains(name));
         }
-        self.ledger.send(response);
+        self.in_doubt |= !self.ledger.send(response);
         news
     }
 
     /// The response of a nonce was accepted.
     pub(super) fn acked(&mut self, nonce: u64, version: Version) -> Answer {
         self.ledger.accept(nonce, self.subscription.names());
-        let recovered = self.in_doubt && self.ledger.is_certain();
+        let clean = !self.in_doubt || !self.ledger.has_unknowns();
+        let recovered = self.in_doubt && clean && self.ledger.is_answered();
         self.in_doubt &= !recovered;
-        Answer::Ack { version, newest: nonce == self.ledger.last_nonce(), recovered }
+        Answer::Ack { version, newest: nonce == self.ledger.last_nonce(), clean, recovered }
     }
 
     /// The response of a nonce was refused. Nothing is owed for it: the same content is not sent again.

@@ -48,7 +48,7 @@ impl Withhold {
 mod tests {
     use super::*;
     use crate::envoy::Kind;
-    use crate::snapshot::{DEFAULT_GROUP, Origin, Resource, Snapshot, Traits};
+    use crate::snapshot::{DEFAULT_GROUP, Origin, Resource, Selectors, Snapshot, Traits};
 
     fn snapshot(previous: Option<&Snapshot>, cluster: &'static [u8]) -> Snapshot {
         let resource = |kind, name: &str, bytes: &[u8], private| {
@@ -60,7 +60,7 @@ mod tests {
             resource(Kind::Secret, "ca", b"ca", false),
             resource(Kind::Cluster, "c", cluster, false),
         ];
-        Snapshot::next(previous, BTreeMap::from([(DEFAULT_GROUP.into(), resources)])).unwrap().0
+        Snapshot::next(previous, BTreeMap::from([(DEFAULT_GROUP.into(), resources)]), Selectors::default()).unwrap().0
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Chancery and Envoy agree on what can be loaded.
 
 use std::fs;
-use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::golden::{Example, examples};
 use crate::support::{chancery, envoy};
 
 /// One entry of `raw_resources.yaml`.
@@ -39,20 +39,15 @@ async fn check_and_envoy_agree_on_raw_resources() {
 
 #[tokio::test]
 async fn envoy_loads_every_example() {
-    let mut examples = 0;
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
-        }
-        let name = path.display().to_string();
-        let rendered = chancery::run(&["render", &name, "--bootstrap"]).await;
+    let examples = examples().await;
+    assert!(examples.len() >= 8, "only {} examples were found", examples.len());
+    for Example { name, arguments } in examples {
+        let all = ["render", "--bootstrap"].into_iter().chain(arguments.iter().map(String::as_str));
+        let rendered = chancery::run(&all.collect::<Vec<_>>()).await;
         assert_eq!(rendered.code, 0, "{name}: {rendered:?}");
         assert!(rendered.stdout.contains("static_resources"), "{name}: {rendered:?}");
         envoy::validate(&rendered.stdout).await.unwrap_or_else(|why| panic!("{name}: {why}\n{}", rendered.stdout));
-        examples += 1;
     }
-    assert!(examples >= 8, "only {examples} examples were found");
 }
 
 /// The resource in a topology in which everything that it names exists.

@@ -4,6 +4,7 @@ mod agreement;
 mod bad_edits;
 mod certificates;
 mod edits;
+mod groups;
 mod no_change;
 mod topologies;
 mod walk_through;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chancery::envoy::Kind;
-use chancery::snapshot::{DEFAULT_GROUP, Origin, Resource, Snapshot, Store, Traits};
+use chancery::snapshot::{DEFAULT_GROUP, Origin, Resource, Selector, Selectors, Snapshot, Store, Traits};
 use chancery::xds::{Clients, Listen, Metrics, Options, Server};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{
@@ -36,6 +36,7 @@ pub(crate) struct Fixture {
     pub(crate) listen: Listen,
     registry: Registry,
     resources: Mutex<BTreeMap<(Kind, String), Resource>>,
+    selectors: Mutex<Selectors>,
 }
 
 impl Fixture {
@@ -51,7 +52,16 @@ impl Fixture {
         let listen = server.local_addr().clone();
         let mut running = JoinSet::new();
         running.spawn(server.run(shutdown.clone()));
-        Self { store, clients, shutdown, running, listen, registry, resources: Mutex::default() }
+        Self {
+            store,
+            clients,
+            shutdown,
+            running,
+            listen,
+            registry,
+            resources: Mutex::default(),
+            selectors: Mutex::default(),
+        }
     }
 
     /// Sets resources to a body and publishes. The origin of the n-th one of a call is line n.
@@ -65,6 +75,12 @@ impl Fixture {
         self.publish_all(&all);
     }
 
+    /// Sets resources and publishes, from now on for the nodes of one id alone.
+    pub(crate) fn publish_for(&self, node: &str, resources: &[(Kind, &str, &str)]) {
+        *self.selectors.lock().unwrap() = [(DEFAULT_GROUP.into(), Selector::of_id(node))].into_iter().collect();
+        self.publish(resources);
+    }
+
     /// Removes resources and publishes.
     pub(crate) fn remove(&self, resources: &[(Kind, &str)]) {
         let mut all = self.resources.lock().unwrap();
@@ -76,7 +92,8 @@ impl Fixture {
 
     fn publish_all(&self, resources: &BTreeMap<(Kind, String), Resource>) {
         let groups = BTreeMap::from([(DEFAULT_GROUP.into(), resources.values().cloned().collect())]);
-        let (snapshot, _) = Snapshot::next(self.store.load().as_deref(), groups).expect("something changed");
+        let selectors = self.selectors.lock().unwrap().clone();
+        let (snapshot, _) = Snapshot::next(self.store.load().as_deref(), groups, selectors).expect("something changed");
         self.store.publish(Arc::new(snapshot));
     }
 

@@ -1,5 +1,8 @@
 //! JSON → message: the walk over fields.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value as Proto,
 };
@@ -23,18 +26,33 @@ pub fn read(
 
 /// The paths that have an error, or that a misspelled field was probably meant for: nothing more needs to be said of them.
 #[derive(Debug, Default)]
-pub(in crate::envoy) struct Mistakes(Vec<Vec<Segment>>);
+pub(in crate::envoy) struct Mistakes {
+    places: BTreeSet<Vec<Segment>>,
+    /// Where nothing could be read, so that what the message has there means nothing.
+    unread: BTreeSet<Vec<Segment>>,
+}
 
 impl Mistakes {
-    /// Whether a mistake stands at the path or below it.
+    /// Whether a mistake stands at the path or below it, or hides it.
     pub(in crate::envoy) fn within(&self, path: &Path) -> bool {
-        self.0.iter().any(|mistake| mistake.starts_with(path.segments()))
+        self.at_or_below(path).next().is_some() || self.hide(path)
     }
 
     /// Whether a mistake stands at a field of the message at the path.
     pub(in crate::envoy) fn directly_in(&self, path: &Path) -> bool {
         let depth = path.segments().len();
-        self.0.iter().any(|mistake| mistake.len() <= depth + 1 && mistake.starts_with(path.segments()))
+        self.at_or_below(path).any(|mistake| mistake.len() <= depth + 1)
+    }
+
+    /// Whether what was written at the path, or around it, could not be read.
+    pub(in crate::envoy) fn hide(&self, path: &Path) -> bool {
+        let segments = path.segments();
+        !self.unread.is_empty() && (0..=segments.len()).any(|end| self.unread.contains(&segments[..end]))
+    }
+
+    fn at_or_below(&self, path: &Path) -> impl Iterator<Item = &Vec<Segment>> {
+        let from = (Bound::Included(path.segments()), Bound::Unbounded);
+        self.places.range::<[Segment], _>(from).take_while(|mistake| mistake.starts_with(path.segments()))
     }
 }
 
@@ -79,8 +97,13 @@ impl Reader<'_> {
     }
 
     fn report(&mut self, finding: Finding) {
-        self.mistakes.0.push(self.path.segments().to_vec());
+        self.mistakes.places.insert(self.path.segments().to_vec());
         self.findings.push(finding);
+    }
+
+    /// Notes that nothing could be read at the current path.
+    fn unread(&mut self) {
+        self.mistakes.unread.insert(self.path.segments().to_vec());
     }
 
     /// Reports something that Envoy takes all the same.
@@ -122,7 +145,8 @@ impl Reader<'_> {
         let descriptor = message.descriptor();
         let Some(entries) = node.entries() else {
             let expected = format!("expected a mapping with the fields of {}", descriptor.full_name());
-            return self.error("type", node.span, format!("{expected}, got {}", node.describe()));
+            self.error("type", node.span, format!("{expected}, got {}", node.describe()));
+            return self.unread();
         };
         let mut seen: Vec<(FieldDescriptor, Span)> = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -155,7 +179,7 @@ impl Reader<'_> {
         if let Some(meant) = meant {
             let mut suspect = self.path.segments().to_vec();
             suspect.push(Segment::Field(meant.to_owned()));
-            self.mistakes.0.push(suspect);
+            self.mistakes.places.insert(suspect);
         }
         let removed = descriptor.reserved_names().any(|name| name == entry.key);
         self.in_field(&entry.key, |reader| {
@@ -219,7 +243,11 @@ impl Reader<'_> {
         let mut values = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             self.path.index(index);
-            values.extend(self.single(&kind, item));
+            // Something has to stand there, or else the indices of what follows would shift.
+            values.push(self.single(&kind, item).unwrap_or_else(|| {
+                self.unread();
+                Proto::default_value(&kind)
+            }));
             self.path.pop();
         }
         Some(Proto::List(values))

@@ -5,9 +5,9 @@ use prost_reflect::{DynamicMessage, Kind, MapKey, ReflectMessage as _, Value};
 use super::compile::{Deprecation, FieldRule, Presence};
 use super::constraint::{Constraint, ListRule, MapRule, ValueRule, as_double, as_integer, nanoseconds};
 use super::slots;
-use crate::diagnostic::{Finding, Findings};
+use crate::diagnostic::{Finding, Findings, Level};
 use crate::envoy::json::{Mistakes, read_typed_struct};
-use crate::envoy::place::{Place, locate};
+use crate::envoy::place::{Place, find, locate};
 use crate::envoy::visit::map_key_text;
 use crate::envoy::{MAX_DEPTH, Node, Path, Schema, any};
 
@@ -55,6 +55,16 @@ impl Checker<'_> {
         self.findings.push(finding);
     }
 
+    /// Whether an error about a field was found before the message was read: the expansion leaves `null` in its place.
+    fn was_told_of(&self, field: &str) -> bool {
+        let place = self.place();
+        let Some(entry) = place.node.and_then(|node| find(node, field)).filter(|entry| entry.value.is_null()) else {
+            return false;
+        };
+        let span = Some(entry.value.span);
+        self.findings.as_slice().iter().any(|finding| finding.level == Level::Error && finding.span == span)
+    }
+
     fn warning(&mut self, code: &'static str, message: impl Into<String>) {
         let finding = Finding::warning(code, self.place().span, self.path.to_string(), message);
         self.findings.push(finding);
@@ -87,7 +97,8 @@ impl Checker<'_> {
         }
         for oneof in &rules.required_oneofs {
             let is_set = oneof.fields().any(|field| message.has_field(&field));
-            if !is_set && !self.mistakes.directly_in(self.path) {
+            let was_told = || oneof.fields().any(|field| self.was_told_of(field.name()));
+            if !is_set && !self.mistakes.directly_in(self.path) && !was_told() {
                 let names: Vec<String> = oneof.fields().map(|field| format!("`{}`", field.name())).collect();
                 let what = if names.len() > 1 { "one of " } else { "" };
                 self.refused("required", format!("{what}{} is required", names.join(", ")));
@@ -116,7 +127,7 @@ impl Checker<'_> {
         let field = &rule.field;
         let is_set = message.has_field(field);
         if !is_set && rule.presence != Presence::Implicit {
-            if rule.value.required && rule.presence != Presence::Oneof {
+            if rule.value.required && rule.presence != Presence::Oneof && !self.was_told_of(field.name()) {
                 self.path.field(field.name());
                 self.invalid("required", format!("`{}` is required", field.name()));
                 self.path.pop();
@@ -187,8 +198,10 @@ impl Checker<'_> {
         let kind = rule.field.kind();
         for (index, item) in items.iter().enumerate() {
             self.path.index(index);
-            self.enum_deprecation(rule, item, true);
-            self.value(&kind, item_rule, item, rule.inner, depth);
+            if !self.mistakes.hide(self.path) {
+                self.enum_deprecation(rule, item, true);
+                self.value(&kind, item_rule, item, rule.inner, depth);
+            }
             self.path.pop();
         }
     }

@@ -173,3 +173,25 @@ fn rules_reach_into_any_and_camel_case_keys() {
         ]
     );
 }
+
+/// What follows in the list keeps its index, and what could not be read breaks no rules.
+#[test]
+fn an_element_that_cannot_be_read_is_told_once_and_moves_no_other() {
+    let host = "envoy.config.route.v3.VirtualHost";
+    let (_, told) = compiled(
+        host,
+        r#"{name: a, domains: [5, "", x], routes: [null, {match: {prefix: "/"}, direct_response: {status: 1}}, 7]}"#,
+    );
+    assert_eq!(
+        told,
+        [
+            "type @5 domains[0]: expected a string, got the number `5`",
+            "type @null routes[0]: null is not allowed here",
+            "type @7 routes[2]: expected a mapping with the fields of envoy.config.route.v3.Route, got a number",
+            "invalid-value @1 routes[1].direct_response.status: must be at least 200 and less than 600, not 1",
+        ]
+    );
+    let (_, told) =
+        compiled("envoy.config.route.v3.RouteAction", "{cluster: c, upgrade_configs: [5], retry_policy: 5}");
+    assert_eq!(told.len(), 2, "{told:?}");
+}

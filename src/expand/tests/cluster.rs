@@ -196,3 +196,10 @@ fn protocol_options_go_where_they_belong() {
     let both = json!({ "use_downstream_protocol_config": {}, "upstream_http_protocol_options": { "auto_sni": true } });
     assert_eq!(options("use_downstream_protocol_config: {}, upstream_http_protocol_options: {auto_sni: true}"), both);
 }
+
+#[test]
+fn a_verbatim_locality_gets_no_defaults() {
+    let locality = r#"{"@type": type.googleapis.com/envoy.config.endpoint.v3.LocalityLbEndpoints, lb_endpoints: []}"#;
+    let made = cluster(&format!("endpoints: [{locality}]"));
+    assert_eq!(made["EDS c"]["endpoints"], json!([{ "lb_endpoints": [] }]));
+}

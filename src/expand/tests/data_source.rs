@@ -26,8 +26,8 @@ fn inside(message: &str, scope: Scope, text: &str) -> (Json, BTreeMap<String, Js
     let attached = BTreeMap::from(FILES);
     let beside = Beside { files: &files, attachments: &attached };
     let schema = Schema::embedded();
-    let static_resources = StaticResources::default();
-    let mut walk = Walk::new(&schema, &static_resources, beside, &mut findings, "clusters[0]");
+    let (static_resources, types) = (StaticResources::default(), BTreeMap::new());
+    let mut walk = Walk::new(&schema, &static_resources, beside, &types, &mut findings, "clusters[0]");
     walk.scope = scope;
     let node = walk.named(message, topology.items.remove(0).node).unwrap();
     let derived = walk.into_derived();

@@ -58,6 +58,10 @@ fn a_connection_manager_gets_a_prefix_and_a_router() {
     assert_eq!(manager_["http_filters"], json!([router()]));
     let text = "version: 1\nlisteners: [{name: a/b.c*d, rds: t}]\n";
     assert_eq!(manager(&resource(text))["stat_prefix"], json!("a_b_c_d"));
+    for hoisted in ["rds: t, http_filters: null", "routes: [], http_connection_manager: {}, http_filters: null"] {
+        let made = listener(hoisted);
+        assert_eq!(manager(&made["LDS l"])["http_filters"], Json::Null, "{hoisted}");
+    }
     let made = listener("rds: t, http_connection_manager: {stat_prefix: null, http_filters: null}");
     assert_eq!(manager(&made["LDS l"])["stat_prefix"], Json::Null);
     assert_eq!(manager(&made["LDS l"])["http_filters"], Json::Null);
@@ -181,4 +185,31 @@ fn a_tcp_proxy_is_the_last_filter() {
         config("tcp_proxy: {stat_prefix: s, weighted_clusters: [{name: a, weight: 1}], idle_timeout: 1h}"),
         weighted
     );
+}
+
+#[test]
+fn datagrams_go_to_a_cluster() {
+    let proxy = |prefix: &str, rest: Json| {
+        let route = "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.Route";
+        let action = json!({ "name": "route", "typed_config": { "@type": route, "cluster": "c" } });
+        let mut config = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig",
+            "stat_prefix": prefix,
+            "matcher": { "on_no_match": { "action": action } },
+        });
+        config.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        json!({ "name": "envoy.filters.udp_listener.udp_proxy", "typed_config": config })
+    };
+    let table = [
+        ("udp_proxy: c", proxy("l", json!({}))),
+        ("udp_proxy: {cluster: c, idle_timeout: 5m}", proxy("l", json!({ "idle_timeout": "300s" }))),
+        ("udp_proxy: {cluster: c, stat_prefix: p}", proxy("p", json!({}))),
+        ("listener_filters: [{udp_proxy: c}]", proxy("l", json!({}))),
+        ("listener_filters: null, udp_proxy: c", proxy("l", json!({}))),
+    ];
+    for (fields, expected) in table {
+        assert_eq!(listener(fields)["LDS l"]["listener_filters"], json!([expected]), "{fields}");
+    }
+    let made = listener("listener_filters: [{name: first}], udp_proxy: c");
+    assert_eq!(made["LDS l"]["listener_filters"], json!([{ "name": "first" }, proxy("l", json!({}))]));
 }

@@ -57,6 +57,11 @@ fn a_value_that_cannot_be_read_is_pointed_at() {
         ("clusters: [{name: c, connect_timeout: 5}]", "2:39: error[invalid-duration]: the duration 5 has no unit"),
         ("clusters: [{name: c, connect_timeout: 5 sec}]", "2:39: error[invalid-duration]: `5 sec` is not a duration"),
         ("clusters: [{name: c, connect_timeout: .5s}]", "2:39: error[invalid-duration]: `.5s` is not a duration"),
+        ("clusters: [{name: c, connect_timeout: 0.1ns}]", "2:39: error[invalid-duration]: `0.1ns` is not a duration"),
+        (
+            "route_configs: [{name: r, routes: [{match: {runtime_fraction: 050}, route: c}]}]",
+            "2:63: error[invalid-percent]: 050 is not a percentage from 0 to 100 with at most four decimals",
+        ),
         ("clusters: [{name: c, connect_timeout: 1.s}]", "2:39: error[invalid-duration]: `1.s` is not a duration"),
         (
             "route_configs: [{name: r, routes: [{match: {runtime_fraction: 101}, route: c}]}]",
@@ -96,6 +101,10 @@ fn a_value_that_cannot_be_read_is_pointed_at() {
 #[test]
 fn keys_that_mean_the_same_are_exclusive() {
     expect(&[
+        (
+            "route_configs: [{name: r, routes: [{match: {headers: {x-a: {name: x-b, present_match: true}}}, route: c}]}]",
+            "2:61: error[exclusive-keys]: `name` cannot be given together with `x-a`",
+        ),
         (
             "route_configs: [{name: r, routes: [], virtual_hosts: []}]",
             "2:27: error[exclusive-keys]: `routes` cannot be given together with `virtual_hosts`",
@@ -155,6 +164,86 @@ fn keys_that_mean_the_same_are_exclusive() {
         (
             "listeners: [{name: l, rds: t, http_filters: [{cors: {}, lua: {}}]}]",
             "2:57: error[exclusive-keys]: `lua` cannot be given together with `cors`",
+        ),
+    ]);
+}
+
+#[test]
+fn transport_sockets_and_paths_are_said_once() {
+    expect(&[
+        (
+            "listeners: [{name: l, tcp_proxy: c, tls_context: {}, filter_chains: []}]",
+            "2:23: error[exclusive-keys]: `tcp_proxy` cannot be given together with `filter_chains`",
+        ),
+        (
+            "listeners: [{name: l, filter_chains: [{tls_context: {}, transport_socket: {name: x}}]}]",
+            "2:40: error[exclusive-keys]: `tls_context` cannot be given together with `transport_socket`",
+        ),
+        (
+            "clusters: [{name: c, tls_context: {}, transport_socket: raw_buffer}]",
+            "2:22: error[exclusive-keys]: `tls_context` cannot be given together with `transport_socket`",
+        ),
+        (
+            "clusters: [{name: c, tls_context: true}]",
+            "2:35: error[wrong-type]: `tls_context` must be a mapping of its fields, not a boolean",
+        ),
+        (
+            "clusters: [{name: c, tls_context: {alpn_protocols: [h2], common_tls_context: {alpn_protocols: [h2]}}}]",
+            "2:36: error[exclusive-keys]: `alpn_protocols` cannot be given together with \
+             `common_tls_context.alpn_protocols`",
+        ),
+        (
+            "clusters: [{name: c, tls_context: {validation_contxt: {}}}]",
+            "2:36: error[unknown-field]: unknown field `validation_contxt` in \
+             envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        ),
+        (
+            "listeners: [{name: l, udp_proxy: [c]}]",
+            "2:34: error[wrong-type]: `udp_proxy` must be the name of a cluster or a mapping of its fields, not a list",
+        ),
+        (
+            "listeners: [{name: l, udp_proxy: {cluster: c, matcher: {on_no_match: {action: {name: a, typed_config: \
+             {'@type': type.googleapis.com/google.protobuf.Empty}}}}}}]",
+            "2:35: error[exclusive-keys]: `cluster` cannot be given together with `matcher`",
+        ),
+        (
+            "route_configs: [{name: r, routes: [{match: {path_template: /a, prefix: /b}, redirect: {}}]}]",
+            "2:45: error[exclusive-keys]: `path_template` cannot be given together with `prefix`",
+        ),
+        (
+            "route_configs: [{name: r, routes: [{route: {cluster: c, path_template_rewrite: /a, \
+             path_rewrite_policy: {uri_template_rewriter: {path_template_rewrite: /b}}}}]}]",
+            "2:57: error[exclusive-keys]: `path_template_rewrite` cannot be given together with `path_rewrite_policy`",
+        ),
+    ]);
+}
+
+#[test]
+fn extensions_are_named_as_their_place_knows_them() {
+    expect(&[
+        (
+            "clusters: [{name: c, health_checks: [{custom_health_check: {rediss: {}}}]}]",
+            "2:61: error[unknown-extension]: `rediss` is not the short name of a health checker",
+        ),
+        (
+            "clusters: [{name: c, outlier_detection: {monitors: [gzip]}}]",
+            "2:53: error[unknown-extension]: `gzip` is the short name of more than one extension",
+        ),
+        (
+            "clusters: [{name: c, outlier_detection: {monitors: [nothing]}}]",
+            "2:53: error[unknown-extension]: `nothing` is not the short name of an extension",
+        ),
+        (
+            "route_configs: [{name: r, typed_per_filter_config: {corss: {}}}]",
+            "2:53: error[unknown-extension]: `corss` is not the short name of an HTTP filter",
+        ),
+        (
+            "route_configs: [{name: r, typed_per_filter_config: {cors: true}}]",
+            "2:59: error[wrong-type]: `cors` takes a mapping of its fields, not a boolean",
+        ),
+        (
+            "route_configs: [{name: r, typed_per_filter_config: {cors: {}, envoy.filters.http.cors: {}}}]",
+            "2:63: error[exclusive-keys]: `envoy.filters.http.cors` is given twice, by its short name and in full",
         ),
     ]);
 }
@@ -237,7 +326,8 @@ fn nesting_has_an_end() {
     let rules = Node::map(span, [("policies", Node::map(span, [("p", policy)]))]);
     let filter = Node::map(span, [("rbac", Node::map(span, [("rules", rules)]))]);
     let node = Node::map(span, [("name", Node::string(span, "l")), ("http_filters", Node::list(span, vec![filter]))]);
-    let items = vec![Item { kind: Some(Kind::Listener), node, path: "listeners[0]".into() }];
+    let items =
+        vec![Item { kind: Some(Kind::Listener), node, path: "listeners[0]".into(), groups: Membership::all(1) }];
     let mut found = Findings::new();
     expand(&Schema::embedded(), Topology { items, ..Topology::default() }, alone(), &mut found);
     let codes: Vec<_> = found.as_slice().iter().map(|finding| finding.code).collect();

@@ -2,11 +2,14 @@
 
 mod cluster;
 mod data_source;
+mod defaults;
 mod extension;
 mod listener;
 mod mistakes;
+mod patch;
 mod route;
 mod scalar;
+mod tls;
 mod whole;
 
 use std::sync::{Arc, LazyLock};

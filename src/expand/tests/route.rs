@@ -113,3 +113,24 @@ fn actions_have_short_forms() {
         json!([{ "upgrade_type": "websocket" }, { "upgrade_type": "CONNECT", "enabled": false }])
     );
 }
+
+#[test]
+fn path_templates_are_extensions() {
+    let made = resource(
+        "version: 1\nroute_configs: [{name: r, routes: [{match: {path_template: '/a/{id}'}, route: {cluster: c, path_template_rewrite: '/b/{id}'}}]}]\n",
+    );
+    let route = &made["virtual_hosts"][0]["routes"][0];
+    let template = |kind: &str, message: &str, field: &str, value: &str| {
+        json!({
+            "name": format!("envoy.path.{kind}.uri_template.uri_template_{kind}{}", if kind == "match" { "er" } else { "r" }),
+            "typed_config": {
+                "@type": format!("type.googleapis.com/envoy.extensions.path.{kind}.uri_template.v3.{message}"),
+                field: value,
+            },
+        })
+    };
+    let matched = template("match", "UriTemplateMatchConfig", "path_template", "/a/{id}");
+    assert_eq!(route["match"], json!({ "path_match_policy": matched }));
+    let rewritten = template("rewrite", "UriTemplateRewriteConfig", "path_template_rewrite", "/b/{id}");
+    assert_eq!(route["route"], json!({ "cluster": "c", "path_rewrite_policy": rewritten }));
+}

@@ -184,12 +184,18 @@ listeners:
   - ext_authz: {grpc_service: authz}
   - rbac: {rules: {action: deny, policies: {bad: {permissions: [{url_path: {path: {prefix: /admin}}}], principals: [{remote_ip: 10.0.0.0/8}]}}}}
   - fault: {delay: {fixed_delay: 250ms, percentage: 0.5}}
+  - local_ratelimit: {token_bucket: {max_tokens: 100, fill_interval: 1s}}
+  - {name: discovered, config_discovery: {}}
+  - compressor
   virtual_hosts:
   - domains: [www.example.com]
+    typed_per_filter_config: {cors: {allow_origin_string_match: [{suffix: .example.com}]}}
     request_headers_to_add: {x-edge: "1"}
     routes:
     - match: {safe_regex: "/v[0-9]+", headers: {":method": [GET, HEAD], x-a: {prefix: b}}, query_parameters: {q: true}}
       route: {cluster: users, request_mirror_policies: [{cluster: users, runtime_fraction: 5}]}
+    - match: {path_template: "/api/{id}"}
+      route: {cluster: users, path_template_rewrite: "/x/{id}", retry_policy: {retry_host_predicate: [previous_hosts]}}
     - match: /x
       route: {weighted_clusters: [{name: users, weight: 1}], retry_policy: {retry_on: [5xx, reset]}}
     - redirect: {https_redirect: true, response_code: permanent_redirect}
@@ -199,15 +205,22 @@ listeners:
   - {filter_chain_match: {server_names: [a.example]}, routes: [{route: users}]}
   - {name: two, routes: [{route: users}]}
   default_filter_chain: {rds: table}
+- name: tls
+  address: 127.0.0.1:9001
+  tls_context: {tls_certificate_sds_secret_configs: [boot], validation_context: {trusted_ca: {filename: /ca.pem}}}
+  routes: [{route: users}]
+- {name: dns, address: "udp://127.0.0.1:53", udp_proxy: users}
 - name: greeter:50051
   api_listener: {routes: [{route: users}]}
 route_configs: [{name: table, routes: [{route: users}]}]
 clusters:
 - {name: users, endpoints: [10.0.0.1:80, {address: 10.0.0.2:80, load_balancing_weight: 2}], http2_protocol_options: {}}
-- {name: dns, endpoints: [a.example:80], lb_policy: ring_hash}
+- {name: dns, endpoints: [a.example:80], lb_policy: ring_hash, tls_context: {}, health_checks: [{tcp_health_check: {}}]}
+- {name: both, cluster_type: {aggregate: {clusters: [users, dns]}}, lb_policy: cluster_provided}
 - {name: elsewhere}
 - {name: passthrough, type: original_dst}
 load_assignments: [{cluster_name: elsewhere, endpoints: ["unix:///run/x.sock"]}]
+extension_configs: [{name: discovered, buffer: {max_request_bytes: 1024}}]
 "#;
 
 #[test]
@@ -321,15 +334,16 @@ fn no_kind_of_value_anywhere_is_a_panic() {
         Value::Map(vec![Entry::new("x", Span::default(), other)]),
         Value::Map(Vec::new()),
     ];
-    for Item { kind, node, path: item } in &topology.items {
+    for Item { kind, node, path: item, groups } in &topology.items {
         let mut all = Vec::new();
         places(node, &mut Vec::new(), &mut all);
         for (path, value) in all.iter().skip(1).flat_map(|path| values.iter().map(move |value| (path, value))) {
             let mut node = node.clone();
             replace(&mut node, path, value);
-            let items = vec![Item { kind: *kind, node, path: item.clone() }];
+            let items = vec![Item { kind: *kind, node, path: item.clone(), groups: groups.clone() }];
             let static_resources = topology.static_resources.clone();
-            expand(&schema, Topology { items, static_resources }, alone(), &mut Findings::new());
+            let topology = Topology { items, static_resources, ..Topology::default() };
+            expand(&schema, topology, alone(), &mut Findings::new());
         }
     }
 }

@@ -251,3 +251,27 @@ fn r13_each_response_in_flight_is_answered_on_its_own() {
     let Answer::Nack { unknown, .. } = talk.nack(Kind::Endpoint) else { panic!("refused") };
     assert_eq!(unknown.iter().map(|name| &**name).collect::<Vec<_>>(), ["b"]);
 }
+
+#[test]
+fn what_a_client_was_too_slow_to_answer_counts_as_not_accepted() {
+    let names: Vec<String> = (10..50).map(|number| format!("e{number}")).collect();
+    let mut talk = Talk::new(Protocol::Delta, |world| {
+        for name in &names {
+            world.set(Kind::Endpoint, name, "1");
+        }
+    });
+    talk.amend(Kind::Endpoint, &[&names[0]], &[]).drain();
+    let first = talk.nonce(Kind::Endpoint);
+    for name in &names[1..] {
+        talk.amend(Kind::Endpoint, &[name], &[]).drain();
+    }
+    let refusal = talk.delta_request(Kind::Endpoint, &[], &[], &[], &first, Some("bad"), || None);
+    assert!(matches!(refusal, Answer::Nothing), "it is forgotten");
+    assert!(matches!(talk.ack(Kind::Endpoint), Answer::Ack { newest: true, .. }));
+    assert_eq!(talk.drain(), NOTHING);
+    talk.publish(|world| {
+        world.set(Kind::Endpoint, "e49", "2");
+    });
+    let sent = talk.drain().remove(0);
+    assert!(sent.contains(" e10 ") && sent.contains(" e49"), "{sent}");
+}

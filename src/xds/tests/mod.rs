@@ -16,7 +16,7 @@ use super::order::{Conversation, Response};
 use super::track::Answer;
 use super::{Protocol, Request};
 use crate::envoy::Kind;
-use crate::snapshot::{DEFAULT_GROUP, Group, Origin, Resource, Snapshot, Traits, Version};
+use crate::snapshot::{DEFAULT_GROUP, Group, Origin, Resource, Selectors, Snapshot, Traits, Version};
 
 const GATE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -56,7 +56,8 @@ impl World {
         };
         let resources = self.0.iter().map(resource).collect();
         let (snapshot, _) =
-            Snapshot::next(None, BTreeMap::from([(DEFAULT_GROUP.into(), resources)])).expect("the first is always new");
+            Snapshot::next(None, BTreeMap::from([(DEFAULT_GROUP.into(), resources)]), Selectors::default())
+                .expect("the first is always new");
         Arc::clone(snapshot.group(DEFAULT_GROUP).expect("it was just put in"))
     }
 }

@@ -35,6 +35,8 @@ enum Event {
     Refuse {
         applied: u8,
     },
+    /// The server has waited long enough for answers.
+    Wait,
     /// Both sides lose what is under way.
     Reconnect,
 }
@@ -48,6 +50,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (0..4_u8).prop_map(Event::Send),
         4 => Just(Event::Accept),
         4 => any::<u8>().prop_map(|applied| Event::Refuse { applied }),
+        1 => Just(Event::Wait),
         2 => Just(Event::Reconnect),
     ]
 }
@@ -125,6 +128,7 @@ impl Model {
             }
             Event::Accept => self.read(None),
             Event::Refuse { applied } => self.read(Some(*applied)),
+            Event::Wait => self.now += GATE_TIMEOUT,
             Event::Reconnect => self.reconnect(),
         }
     }

@@ -79,6 +79,22 @@ fn o4_endpoints_that_a_rejoining_client_holds_are_sent_again_if_their_cluster_ch
 }
 
 #[test]
+fn o4_endpoints_of_a_cluster_that_went_before_they_were_asked_for_are_not_forced() {
+    let mut talk = Talk::new(Protocol::Delta, |world| {
+        world.eds("a", "1").set(Kind::Endpoint, "a", "1");
+    });
+    talk.amend(Kind::Cluster, &[], &[]);
+    assert_eq!(talk.settle(), ["CDS a"]);
+    talk.publish(|world| {
+        world.remove(Kind::Cluster, "a");
+    });
+    assert_eq!(talk.settle(), ["CDS -a"]);
+    let held = [("a", talk.version(Kind::Endpoint, "a"))];
+    talk.rejoin(Kind::Endpoint, &["a"], &held, None);
+    assert_eq!(talk.settle(), NOTHING);
+}
+
+#[test]
 fn one_response_of_a_kind_is_in_flight_and_newer_content_waits_for_its_answer() {
     for (protocol, both) in [(Protocol::Sotw, "CDS a b static"), (Protocol::Delta, "CDS static")] {
         let mut talk = start(protocol);

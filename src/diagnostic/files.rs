@@ -1,0 +1,67 @@
+//! The source files that spans point into.
+
+use std::sync::{Arc, OnceLock};
+
+use super::FileId;
+
+/// One source file as it was read.
+#[derive(Clone, Debug)]
+struct File {
+    name: Arc<str>,
+    text: Arc<str>,
+    /// Byte offset of each line; made when the first snippet is shown, as most files never need one.
+    lines: OnceLock<Vec<usize>>,
+}
+
+/// The source files that spans point into.
+#[derive(Clone, Debug, Default)]
+pub struct Files(Vec<File>);
+
+impl Files {
+    /// No files.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a file and returns its id.
+    ///
+    /// # Panics
+    /// If there are more than `u32::MAX` files.
+    pub fn add(&mut self, name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> FileId {
+        let id = FileId(u32::try_from(self.0.len()).expect("fewer than 2^32 files"));
+        self.0.push(File { name: name.into(), text: text.into(), lines: OnceLock::new() });
+        id
+    }
+
+    /// The file's name, as it was given on the command line or found in a directory.
+    pub fn name(&self, id: FileId) -> Option<&Arc<str>> {
+        self.0.get(id.0 as usize).map(|file| &file.name)
+    }
+
+    /// The text of a 1-based line, without its line ending.
+    pub fn line(&self, id: FileId, line: u32) -> Option<&str> {
+        let File { name: _, text, lines } = self.0.get(id.0 as usize)?;
+        let starts = lines.get_or_init(|| {
+            let after = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(after).collect()
+        });
+        let index = (line as usize).checked_sub(1)?;
+        let end = starts.get(index + 1).map_or(text.len(), |next| next - 1);
+        let line = &text[*starts.get(index)?..end];
+        Some(line.strip_suffix('\r').unwrap_or(line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_no_line_ending() {
+        let mut files = Files::new();
+        let file = files.add("t", "a\r\n\nb\n");
+        let lines: Vec<_> = (0..6).map(|line| files.line(file, line)).collect();
+        assert_eq!(lines, [None, Some("a"), Some(""), Some("b"), Some(""), None]);
+        assert_eq!(files.line(FileId(1), 1), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! What is filled in.
+
+use super::*;
+
+fn filter(yaml: &str) -> Json {
+    let made = resource(&format!("version: 1\nlisteners: [{{name: l, rds: t, http_filters: [{yaml}]}}]\n"));
+    let mut config = manager(&made)["http_filters"][0]["typed_config"].clone();
+    config.as_object_mut().unwrap().remove("@type");
+    config
+}
+
+fn all() -> Json {
+    json!({ "default_value": { "numerator": 100, "denominator": "HUNDRED" } })
+}
+
+#[test]
+fn filters_do_something() {
+    let gzip = json!({
+        "name": "envoy.compression.gzip.compressor",
+        "typed_config": { "@type": "type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip" },
+    });
+    let brotli = json!({
+        "name": "envoy.compression.brotli.compressor",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.compression.brotli.compressor.v3.Brotli",
+            "quality": 5,
+        },
+    });
+    let grpc = json!({ "envoy_grpc": { "cluster_name": "a" } });
+    let table = [
+        ("compressor", json!({ "compressor_library": gzip })),
+        ("compressor: {compressor_library: {brotli: {quality: 5}}}", json!({ "compressor_library": brotli })),
+        (
+            "local_ratelimit",
+            json!({ "stat_prefix": "http_local_rate_limiter", "filter_enabled": all(), "filter_enforced": all() }),
+        ),
+        (
+            "local_ratelimit: {stat_prefix: p, filter_enabled: null, filter_enforced: null}",
+            json!({ "stat_prefix": "p", "filter_enabled": null, "filter_enforced": null }),
+        ),
+        ("ext_authz: {grpc_service: a}", json!({ "grpc_service": grpc, "transport_api_version": "V3" })),
+        (
+            "ratelimit: {domain: d, rate_limit_service: {grpc_service: a}}",
+            json!({
+                "domain": "d",
+                "rate_limit_service": { "grpc_service": grpc, "transport_api_version": "V3" },
+            }),
+        ),
+    ];
+    for (yaml, expected) in table {
+        let yaml = if yaml.contains(':') { format!("{{{yaml}}}") } else { yaml.to_owned() };
+        assert_eq!(filter(&yaml), expected, "{yaml}");
+    }
+}
+
+#[test]
+fn loggers_over_grpc_speak_v3() {
+    let made = resource(
+        "version: 1\nlisteners: [{name: l, access_log: [{tcp_grpc: {common_config: {log_name: n, grpc_service: a}}}]}]\n",
+    );
+    let config = &made["access_log"][0]["typed_config"]["common_config"];
+    let grpc = json!({ "envoy_grpc": { "cluster_name": "a" } });
+    assert_eq!(*config, json!({ "log_name": "n", "grpc_service": grpc, "transport_api_version": "V3" }));
+}
+
+#[test]
+fn a_health_check_needs_only_what_it_asks() {
+    let made = resources(
+        "version: 1\nclusters: [{name: c, health_checks: [{http_health_check: {path: /}}, {tcp_health_check: {}, interval: 1m}]}]\n",
+    );
+    let checks = &made["CDS c"]["health_checks"];
+    let times = |interval: &str, check: (&str, Json)| {
+        json!({
+            "timeout": "1s", "interval": interval, "unhealthy_threshold": 3, "healthy_threshold": 1, check.0: check.1,
+        })
+    };
+    assert_eq!(checks[0], times("3s", ("http_health_check", json!({ "path": "/" }))));
+    assert_eq!(checks[1], times("60s", ("tcp_health_check", json!({}))));
+}
+
+/// The names of the listeners that are served on demand only.
+fn on_demand(text: &str) -> Vec<String> {
+    natives(text).into_iter().filter(|native| native.on_demand).map(|native| native.name).collect()
+}
+
+#[test]
+fn listeners_of_grpc_servers_are_on_demand() {
+    let server = "{routes: [{non_forwarding_action: {}}, {match: /x, non_forwarding_action: {}}]}";
+    let table = [
+        ("{name: 'grpc/server?xds.resource.listening_address=0.0.0.0:1', rds: t}", true),
+        ("{name: l, routes: [{non_forwarding_action: {}}]}", true),
+        ("{name: l, filter_chains: [{name: a, routes: [{non_forwarding_action: {}}]}]}", true),
+        ("{name: l, default_filter_chain: {rds: server}}", true),
+        ("{name: l, rds: server}", true),
+        ("{name: l, rds: elsewhere}", false),
+        ("{name: l, routes: []}", false),
+        ("{name: l, routes: [{non_forwarding_action: {}}, {route: c}]}", false),
+        ("{name: l, filter_chains: [{name: a, rds: server}, {name: b, tcp_proxy: c}]}", false),
+        ("{name: l, filter_chains: [{name: a, rds: server}, {name: b, routes: [{route: c}]}]}", false),
+        ("{name: l, tcp_proxy: c}", false),
+        ("{name: l}", false),
+    ];
+    for (listener, expected) in table {
+        let routes = server.replacen('{', "{name: server, ", 1);
+        let found = on_demand(&format!("version: 1\nlisteners: [{listener}]\nroute_configs: [{routes}]\n"));
+        assert_eq!(found.len(), usize::from(expected), "{listener}");
+    }
+}
