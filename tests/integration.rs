@@ -4,16 +4,19 @@
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of the programs it ran")]
 
 mod attached;
+mod check_envoy;
 mod cli;
 mod delta;
 mod envoy;
 mod golden;
 mod grpc_client;
+mod import;
 mod layers;
 mod rejected;
 mod reload;
 mod sandbox;
 mod sandbox_files;
+mod schema;
 mod soak;
 mod sotw;
 mod support;

@@ -3,12 +3,36 @@
 //! Enters: native resources as located JSON. Leaves: their messages, and findings. Knows: Envoy's field rules and the names
 //! of the whole topology. Pure. Invariant: a set without errors is one that a proxy takes as a whole, as far as a control
 //! plane can tell.
+//!
+//! First each resource is looked at by itself, in one walk through its messages, which also notes [`Facts`]; then the facts
+//! of all resources that the same nodes are served are held against each other. Checks of things that are absent keep quiet
+//! about items with errors: what could not be read looks absent.
 
-mod cluster;
+mod clusters;
+mod codes;
+mod domains;
+mod facts;
+mod filter_order;
+mod filters;
+mod formats;
 mod group;
+mod grpc;
+mod hashing;
+mod headers;
+mod jwt;
+mod listeners;
+mod overrides;
+mod re2;
 mod references;
+mod regexes;
+mod retries;
+mod routes;
+mod shadows;
+mod site;
 mod tls;
 mod tls_material;
+mod transport;
+mod unused;
 mod weights;
 
 #[cfg(test)]
@@ -16,15 +40,19 @@ mod tests;
 #[cfg(test)]
 mod tls_tests;
 
+pub use codes::{Explanation, codes, explanation};
 pub(crate) use references::eds_service;
 pub(crate) use tls::holds_private_key;
 
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Finding, Findings, Level, Span};
-use crate::envoy::{self, DynamicMessage, Kind, Path, Schema};
+use crate::envoy::{self, DynamicMessage, Path, ReflectMessage as _, Schema};
 use crate::expand::Native;
-use crate::topology::NodeGroup;
+use crate::topology::{NodeGroup, StaticResources};
+
+use facts::Facts;
+use site::Site;
 
 /// A native resource with its message. It may hold private keys: `Debug` does not show its content.
 pub struct Checked {
@@ -62,11 +90,25 @@ impl Checked {
         Finding::error(code, self.span(inner), self.path(inner), message)
     }
 
+    fn warning(&self, code: &'static str, inner: &Path, message: impl Into<String>) -> Finding {
+        Finding::warning(code, self.span(inner), self.path(inner), message)
+    }
+
+    fn info(&self, code: &'static str, inner: &Path, message: impl Into<String>) -> Finding {
+        Finding { level: Level::Info, ..self.error(code, inner, message) }
+    }
+
     /// An error in the friendly form; only a warning where the author wrote Envoy's own message.
     fn error_unless_verbatim(&self, code: &'static str, inner: &Path, message: impl Into<String>) -> Finding {
         let finding = self.error(code, inner, message);
         if self.native.verbatim { Finding { level: Level::Warning, ..finding } } else { finding }
     }
+}
+
+/// A resource with what was noted of it.
+struct Noted<'a> {
+    resource: &'a Checked,
+    facts: Facts,
 }
 
 /// Reads every resource strictly, applies Envoy's field rules, then looks at the resources of each node group as a whole.
@@ -80,23 +122,75 @@ pub fn check(
 ) -> Vec<Checked> {
     let mut checked: Vec<_> = natives.into_iter().map(|native| read(schema, native, findings)).collect();
     mark_broken(&mut checked);
-    for resource in &checked {
-        match resource.native.kind {
-            Kind::Cluster => cluster::check(resource, findings),
-            Kind::Endpoint => cluster::check_served(resource, findings),
-            // A listener may hold a whole route table.
-            Kind::Route | Kind::VirtualHost | Kind::ScopedRoute | Kind::Listener => {
-                weights::check(schema, resource, findings);
-            }
-            _ => {}
-        }
-    }
     tls::check(schema, &checked, groups, now, findings);
-    let members: Vec<_> = checked.iter().map(|resource| (resource, &resource.native.groups)).collect();
+    let noted: Vec<Noted<'_>> = checked.iter().map(|resource| alone(schema, resource, findings)).collect();
+    let members: Vec<_> = noted.iter().map(|noted| (noted, &noted.resource.native.groups)).collect();
     group::each(&members, groups, findings, |members, group, findings| {
-        references::check(schema, members, &group.static_resources, findings);
+        together(schema, members, &group.static_resources, findings);
     });
     checked
+}
+
+/// What can be said of a resource without knowing any other.
+fn alone<'a>(schema: &Schema, resource: &'a Checked, findings: &mut Findings) -> Noted<'a> {
+    let mut facts = Facts::default();
+    envoy::visit(schema, &resource.message, &mut |path, message| {
+        let descriptor = message.descriptor();
+        let site = Site { schema, resource, path, message };
+        facts.note(descriptor.full_name(), &site);
+        each(descriptor.full_name(), &site, findings);
+    });
+    filter_order::check(resource, &facts, findings);
+    Noted { resource, facts }
+}
+
+/// Every check of a single message, by the message's type.
+fn each(name: &str, site: &Site<'_>, findings: &mut Findings) {
+    match name {
+        "envoy.config.cluster.v3.Cluster" => clusters::cluster(site, findings),
+        "envoy.config.cluster.v3.CircuitBreakers" => clusters::thresholds(site, findings),
+        "envoy.config.endpoint.v3.ClusterLoadAssignment" => clusters::endpoints(site, findings),
+        "envoy.config.core.v3.RetryPolicy" => retries::tokens(site, findings),
+        "envoy.config.core.v3.SubstitutionFormatString" => formats::substitution(site, findings),
+        "envoy.config.listener.v3.Listener" => listeners::listener(site, findings),
+        "envoy.config.route.v3.RetryPolicy" => retries::policy(site, findings),
+        "envoy.config.route.v3.RouteAction" => routes::action(site, findings),
+        "envoy.config.route.v3.RouteConfiguration" => {
+            domains::table(site, findings);
+            routes::bodies(site, findings);
+            headers::changes(site, findings);
+        }
+        "envoy.config.route.v3.Route" => {
+            routes::route(site, findings);
+            headers::changes(site, findings);
+        }
+        "envoy.config.route.v3.VirtualHost" => {
+            routes::host(site, findings);
+            shadows::check(site, findings);
+            headers::changes(site, findings);
+        }
+        "envoy.config.route.v3.WeightedCluster" => weights::check(site, findings),
+        "envoy.config.route.v3.WeightedCluster.ClusterWeight" => headers::changes(site, findings),
+        "envoy.extensions.filters.http.fault.v3.HTTPFault" => filters::fault(site, findings),
+        "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication" => jwt::check(site, findings),
+        "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit" => filters::local_ratelimit(site, findings),
+        facts::MANAGER => filters::manager(site, findings),
+        "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext" => transport::downstream(site, findings),
+        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext" => transport::upstream(site, findings),
+        "envoy.type.matcher.v3.RegexMatcher" => regexes::check(site, findings),
+        _ => {}
+    }
+}
+
+/// What can be said of a set of resources that the same nodes are served.
+fn together(schema: &Schema, set: &[&Noted<'_>], static_resources: &StaticResources, findings: &mut Findings) {
+    references::check(set, static_resources, findings);
+    listeners::addresses(set, findings);
+    overrides::check(schema, set, findings);
+    hashing::check(set, findings);
+    transport::redirects(set, findings);
+    grpc::check(set, findings);
+    unused::check(set, findings);
 }
 
 /// Notes which resources have errors already: what is absent there may be what could not be read.

@@ -40,7 +40,8 @@ fn findings(text: &str, files: &[(&'static str, &str)]) -> (Vec<String>, String)
     super::check(&schema, natives, &node_groups, NOW, &mut findings);
     let report = Report::new(findings, Arc::new(shown));
     let line = |text: String| text.lines().next().unwrap_or_default().to_owned();
-    let lines = report.findings().iter().map(|finding| line(report.render(finding))).collect();
+    let serious = report.findings().iter().filter(|finding| finding.level < Level::Info);
+    let lines = serious.map(|finding| line(report.render(finding))).collect();
     (lines, report.render_all(Level::Info) + &serde_json::to_string(&report).unwrap())
 }
 

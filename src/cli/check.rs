@@ -1,11 +1,12 @@
 //! `chancery check`: the server's verdict without a server.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::NO;
 use super::input::Input;
+use super::{NO, envoy_validate};
 use crate::diagnostic::{Level, Report};
 
 /// Arguments of `check`.
@@ -25,6 +26,10 @@ pub(super) struct Check {
     /// Show findings of level "info" as well
     #[arg(long, env = "CHANCERY_VERBOSE")]
     verbose: bool,
+
+    /// Ask this Envoy binary as well whether it would take the result
+    #[arg(long, env = "CHANCERY_ENVOY", value_name = "BIN")]
+    envoy: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -35,8 +40,13 @@ enum Form {
 
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { input, output, strict, verbose } = self;
-        let (_, compiled, files) = input.compile()?;
+        let Self { input, output, strict, verbose, envoy } = self;
+        let (schema, mut compiled, files) = input.compile()?;
+        if let Some(binary) = envoy
+            && !compiled.report.has_errors()
+        {
+            envoy_validate::report(&binary, &schema, &mut compiled)?;
+        }
         let resources = compiled.resources();
         let report = if strict { compiled.report.strict() } else { compiled.report };
         let ok = !report.has_errors();

@@ -23,6 +23,11 @@ pub(super) struct Input {
 }
 
 impl Input {
+    /// What another command's arguments say.
+    pub(super) fn new(paths: Vec<PathBuf>, descriptor_set: Vec<PathBuf>) -> Self {
+        Self { paths, descriptor_set }
+    }
+
     /// The paths, to be read now or followed.
     pub(super) fn sources(&self) -> Sources {
         Sources::new(&self.paths)
@@ -41,7 +46,7 @@ impl Input {
     }
 
     /// Reads everything once.
-    fn load(&self) -> anyhow::Result<(Arc<Schema>, Vec<Document>)> {
+    pub(super) fn load(&self) -> anyhow::Result<(Arc<Schema>, Vec<Document>)> {
         let documents = self.sources().read().map_err(|error| anyhow::anyhow!(error.with_help()))?;
         Ok((self.schema()?, documents))
     }

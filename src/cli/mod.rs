@@ -6,10 +6,14 @@
 
 mod bootstrap;
 mod check;
+mod envoy_validate;
+mod explain;
 mod healthcheck;
+mod import;
 mod input;
 mod logging;
 mod render;
+mod schema;
 mod serve;
 mod static_bootstrap;
 mod yaml;
@@ -34,6 +38,12 @@ enum Command {
     Check(check::Check),
     /// Print a topology as native Envoy resources
     Render(render::Render),
+    /// Say what a finding's code means and how to mend it
+    Explain(explain::Explain),
+    /// Turn an Envoy configuration into a topology
+    Import(import::Import),
+    /// Print the JSON Schema of topology files, for editors
+    Schema(schema::Print),
     /// Print the bootstrap that an Envoy or a gRPC client needs to join
     Bootstrap(bootstrap::Bootstrap),
     /// Ask a running server whether it is ready, for containers
@@ -52,6 +62,9 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Render(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Import(command) => command.run(),
+        Command::Schema(command) => command.run(),
         Command::Bootstrap(command) => command.run(),
         Command::Healthcheck(command) => command.run(),
     };

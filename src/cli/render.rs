@@ -123,7 +123,7 @@ struct Rendered {
 }
 
 /// The resources in sending order, then by name.
-fn natives(schema: &Schema, resources: &[Arc<Resource>], redact: Redact) -> Vec<Native> {
+pub(super) fn natives(schema: &Schema, resources: &[Arc<Resource>], redact: Redact) -> Vec<Native> {
     let mut sorted: Vec<&Resource> = resources.iter().map(AsRef::as_ref).collect();
     sorted.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     let native = |resource: &Resource| Native {

@@ -33,6 +33,12 @@ impl Files {
         id
     }
 
+    /// The file of a name.
+    pub fn id(&self, name: &str) -> Option<FileId> {
+        let position = self.0.iter().position(|file| &*file.name == name)?;
+        u32::try_from(position).ok().map(FileId)
+    }
+
     /// The file's name, as it was given on the command line or found in a directory.
     pub fn name(&self, id: FileId) -> Option<&Arc<str>> {
         self.0.get(id.0 as usize).map(|file| &file.name)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::ser::SerializeStruct as _;
 
-use super::{Files, Finding, Findings, Level, Span, mask};
+use super::{FileId, Files, Finding, Findings, Level, Span, mask};
 
 /// Findings joined with the sources that they point into, sorted by place.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,18 @@ impl Report {
         findings.sort_by(|a, b| (a.span, a.level, a.code, &a.message).cmp(&(b.span, b.level, b.code, &b.message)));
         findings.dedup_by(|a, b| a.span == b.span && a.code == b.code && a.message == b.message);
         Self { findings, files }
+    }
+
+    /// Adds what is found after the stages are done.
+    pub fn add(&mut self, finding: Finding) {
+        let mut findings = Findings(std::mem::take(&mut self.findings));
+        findings.push(finding);
+        *self = Self::new(findings, Arc::clone(&self.files));
+    }
+
+    /// The source file of this name.
+    pub fn file(&self, name: &str) -> Option<FileId> {
+        self.files.id(name)
     }
 
     /// The findings, sorted.

@@ -3,8 +3,11 @@
 //! An unset field, and a name that the message does not have, both read as absent: newer and older descriptor sets differ.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use prost_reflect::{DynamicMessage, Kind, ReflectMessage as _, Value};
+
+use super::{Schema, any};
 
 /// A set field.
 fn value<'a>(message: &'a DynamicMessage, name: &str) -> Option<&'a Value> {
@@ -64,4 +67,40 @@ pub fn enum_name(message: &DynamicMessage, name: &str) -> Option<String> {
     let Kind::Enum(descriptor) = field.kind() else { return None };
     let number = message.get_field(&field).as_enum_number()?;
     Some(descriptor.get_value(number)?.name().to_owned())
+}
+
+/// Whether a boolean field, or a `BoolValue`, is set to true.
+pub fn boolean(holder: &DynamicMessage, name: &str) -> bool {
+    match value(holder, name) {
+        Some(Value::Bool(yes)) => *yes,
+        Some(Value::Message(wrapper)) => value(wrapper, "value").and_then(Value::as_bool).unwrap_or_default(),
+        _ => false,
+    }
+}
+
+/// The number in a `UInt32Value` or a `UInt64Value`.
+pub fn wrapped(holder: &DynamicMessage, name: &str) -> Option<u64> {
+    message(holder, name).map(|wrapper| unsigned(wrapper, "value").unwrap_or_default())
+}
+
+/// The entries of a map from strings to messages, by key.
+pub fn map<'a>(message: &'a DynamicMessage, name: &str) -> BTreeMap<String, &'a DynamicMessage> {
+    let entries = value(message, name).and_then(Value::as_map).into_iter().flatten();
+    entries.filter_map(|(key, value)| Some((key.as_str()?.to_owned(), value.as_message()?))).collect()
+}
+
+/// The full name of the message in an `Any`.
+pub fn type_name(any: &DynamicMessage) -> Option<String> {
+    any::message_name(&any::type_url(any)).map(str::to_owned)
+}
+
+/// The decoded message in an `Any`, if its type is known.
+pub fn payload(schema: &Schema, any: &DynamicMessage) -> Option<DynamicMessage> {
+    any::unpack(schema, any)
+}
+
+/// The values of a list of unsigned integers.
+pub fn numbers(message: &DynamicMessage, name: &str) -> Vec<u64> {
+    let items = value(message, name).and_then(Value::as_list).into_iter().flatten();
+    items.filter_map(|item| item.as_u64().or_else(|| item.as_u32().map(u64::from))).collect()
 }

@@ -81,6 +81,11 @@ impl Schema {
         self.pool.get_message_by_name(name)
     }
 
+    /// Every message, nested ones included.
+    pub fn messages(&self) -> impl Iterator<Item = MessageDescriptor> + '_ {
+        self.pool.all_messages()
+    }
+
     /// The extensions that Envoy registers.
     pub fn extensions(&self) -> &Extensions {
         self.extensions.get_or_init(Extensions::embedded)

@@ -173,6 +173,18 @@ pub(super) fn hoisted(name: &str) -> &'static [&'static str] {
     position.map_or(&[], |position| HOISTED[position].1)
 }
 
+/// What stands for a message, without how it is rewritten.
+pub(super) fn shorthand(name: &str) -> super::Shorthand {
+    use super::Shorthand;
+    match of_message(name).short {
+        Short::None => Shorthand::None,
+        Short::Text(_) => Shorthand::Text,
+        Short::List(field) | Short::Any(field) => Shorthand::Field(field),
+        Short::Key => Shorthand::Extension,
+        Short::Other(_) => Shorthand::Scalar,
+    }
+}
+
 /// The hook of a message.
 pub(super) fn of_message(name: &str) -> Hook {
     let position = MESSAGES.binary_search_by_key(&name, |(name, _)| name);

@@ -47,6 +47,36 @@ use crate::topology::{Item, Membership, StaticResources, Topology, section_of};
 use object::{Object, TYPE, is_verbatim};
 use walk::{Scope, Walk};
 
+/// The keys that a message takes beside its fields, by the message's full name.
+pub(crate) fn hoisted(message: &str) -> &'static [&'static str] {
+    hooks::hoisted(message)
+}
+
+/// What may stand for a message beside a mapping of its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shorthand {
+    /// Nothing.
+    None,
+    /// A text.
+    Text,
+    /// A text or a number, which the message has a syntax for.
+    Scalar,
+    /// What this field, or hoisted key, takes.
+    Field(&'static str),
+    /// The short name of an extension, which is a key of the mapping as well.
+    Extension,
+}
+
+/// What may stand for a message, by its full name.
+pub(crate) fn shorthand(message: &str) -> Shorthand {
+    hooks::shorthand(message)
+}
+
+/// Whether a list of these messages may be a mapping by name.
+pub(crate) fn is_list_by_name(message: &str) -> bool {
+    hooks::of_list(message).is_some()
+}
+
 /// What the topology speaks of without holding it.
 #[derive(Clone, Copy)]
 pub struct Beside<'a> {

@@ -176,7 +176,6 @@ fn read_file(name: &Arc<str>, path: &Path) -> Result<Attachment, ReadError> {
 }
 
 /// Attachments in memory, by the path that a document names.
-#[cfg(test)]
 impl Attachments for BTreeMap<&str, &[u8]> {
     fn read(&self, _: &str, path: &str) -> Result<Attachment, ReadError> {
         let name = Arc::from(path);

@@ -128,6 +128,12 @@ pub fn parse(documents: &[Document], files: &mut Files, findings: &mut Findings)
     reader.finish()
 }
 
+/// The YAML documents of a file as located trees, whatever they say; `None` if it cannot be read, which a finding explains.
+pub(crate) fn trees(document: &Document, files: &mut Files, findings: &mut Findings) -> Option<Vec<Node>> {
+    let (file, text) = text::read(document, files, findings)?;
+    yaml::parse(file, &text, findings)
+}
+
 /// "There is nothing here", which is an error, because a truncated file looks the same.
 fn empty(message: &str, span: Option<Span>) -> Finding {
     let help = "to really remove everything write `version: 1` and `listeners: []`";

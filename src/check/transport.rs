@@ -1,0 +1,92 @@
+//! TLS that does not protect, and redirects to it that never end.
+
+use std::collections::BTreeMap;
+
+use super::Noted;
+use super::facts::Routes;
+use super::site::{Site, is_inside, steps};
+use crate::diagnostic::Findings;
+use crate::envoy::{DynamicMessage, Kind, field};
+
+/// Ways to say what a peer's certificate is verified with.
+const CONTEXTS: [&str; 3] =
+    ["validation_context", "combined_validation_context", "validation_context_sds_secret_config"];
+/// What a validation context needs at least one of.
+const VERIFIERS: [&str; 5] = [
+    "trusted_ca",
+    "ca_certificate_provider_instance",
+    "custom_validator_config",
+    "system_root_certs",
+    "watched_directory",
+];
+const PINS: [&str; 2] = ["verify_certificate_spki", "verify_certificate_hash"];
+
+/// TLS towards clients.
+pub(super) fn downstream(site: &Site<'_>, findings: &mut Findings) {
+    if field::boolean(site.message, "require_client_certificate") && !verifies(site) && site.is_whole() {
+        let text = "any client certificate will do: nothing says which authorities are trusted";
+        let help = "add `validation_context: {trusted_ca: …}` to `common_tls_context`";
+        findings.push(site.warning("no-client-ca", steps!["require_client_certificate"], text).help(help));
+    }
+}
+
+/// TLS towards upstreams.
+pub(super) fn upstream(site: &Site<'_>, findings: &mut Findings) {
+    if !verifies(site) && site.is_whole() {
+        let text = "the upstream's certificate is not verified: anyone in between can read and change the traffic";
+        let help =
+            "add `validation_context: {trusted_ca: …}` to `common_tls_context`, or `system_root_certs: {}` in it";
+        findings.push(site.warning("unverified-upstream", steps![], text).help(help));
+    }
+}
+
+fn verifies(site: &Site<'_>) -> bool {
+    let Some(common) = field::message(site.message, "common_tls_context") else { return false };
+    let context = |name: &str| {
+        field::message(common, name).is_some_and(|context| name != "validation_context" || context_verifies(context))
+    };
+    CONTEXTS.iter().any(|name| context(name)) || field::message(common, "custom_tls_certificate_selector").is_some()
+}
+
+fn context_verifies(context: &DynamicMessage) -> bool {
+    VERIFIERS.iter().any(|name| field::message(context, name).is_some())
+        || PINS.iter().any(|name| !field::strings(context, name).is_empty())
+}
+
+/// A redirect to HTTPS on a port that speaks HTTPS already.
+pub(super) fn redirects(set: &[&Noted<'_>], findings: &mut Findings) {
+    let tables: BTreeMap<&str, &Noted<'_>> = set
+        .iter()
+        .filter(|noted| noted.resource.native.kind == Kind::Route)
+        .map(|noted| (noted.resource.native.name.as_str(), *noted))
+        .collect();
+    for noted in set {
+        for manager in &noted.facts.managers {
+            let Some(chain) = noted.facts.tls_chains.iter().find(|chain| is_inside(&manager.path, chain)) else {
+                continue;
+            };
+            let (table, within) = match &manager.routes {
+                Routes::Inline => (*noted, Some(&manager.path)),
+                Routes::Named(name) => match tables.get(name.as_str()) {
+                    Some(table) => (*table, None),
+                    None => continue,
+                },
+                Routes::Elsewhere => continue,
+            };
+            let routes = table.facts.https_redirects.iter();
+            for path in routes.filter(|path| within.is_none_or(|within| is_inside(path, within))) {
+                let name = &noted.resource.native.name;
+                let text = format!(
+                    "this redirect never ends: listener `{name}` speaks HTTPS, and sends clients to where they were"
+                );
+                findings.push(
+                    table
+                        .resource
+                        .warning("redirect-loop", path, text)
+                        .related(noted.resource.span(chain), "TLS ends here")
+                        .help("redirect on the plaintext listener, and route on this one"),
+                );
+            }
+        }
+    }
+}
