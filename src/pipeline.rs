@@ -1,7 +1,7 @@
 //! The one path from documents to a snapshot, which serving and every command share.
 //!
-//! Enters: [`Document`]s and the previous snapshot. Leaves: a [`Report`] and an [`Outcome`]. Pure: no disk, no network, no
-//! clock. Invariant: one error anywhere and nothing leaves but the report.
+//! Enters: [`Document`]s, the [`World`] beside them and the previous snapshot. Leaves: a [`Report`] and an [`Outcome`]. Pure:
+//! no disk, no network, no clock of its own. Invariant: one error anywhere and nothing leaves but the report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,10 +9,19 @@ use std::sync::Arc;
 use crate::check::{self, Checked};
 use crate::diagnostic::{Files, Findings, Report};
 use crate::envoy::{Kind, Schema, canonical, field};
-use crate::expand;
+use crate::expand::{self, Beside};
 use crate::snapshot::{Changes, Origin, Resource, Selectors, Snapshot, Traits};
-use crate::source::Document;
+use crate::source::{Attachments, Document};
 use crate::topology::{self, NodeGroup, StaticResources};
+
+/// What counts beside the documents, handed in so that the same input has the same outcome.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// The files that documents name.
+    pub attachments: &'a dyn Attachments,
+    /// Seconds since 1970: certificates expire.
+    pub now: i64,
+}
 
 /// What became of a set of documents.
 #[derive(Debug)]
@@ -61,22 +70,23 @@ impl Compiled {
 }
 
 /// Documents to encoded resources.
-pub fn compile(schema: &Schema, documents: &[Document]) -> Compiled {
+pub fn compile(schema: &Schema, documents: &[Document], world: &World<'_>) -> Compiled {
     let mut files = Files::new();
     let mut findings = Findings::new();
     let topology = topology::parse(documents, &mut files, &mut findings);
     let static_resources = topology.static_resources.clone();
     let node_groups = Arc::clone(&topology.node_groups);
-    let natives = expand::expand(schema, topology, &mut findings);
-    let checked = check::check(schema, natives, &node_groups, &mut findings);
+    let beside = Beside { files: &files, attachments: world.attachments };
+    let natives = expand::expand(schema, topology, beside, &mut findings);
+    let checked = check::check(schema, natives, &node_groups, world.now, &mut findings);
     let groups = if findings.has_errors() { BTreeMap::new() } else { grouped(schema, &checked, &node_groups, &files) };
     let selectors = node_groups.iter().map(|group| (Arc::clone(&group.name), group.selector.clone())).collect();
     Compiled { report: Report::new(findings, Arc::new(files)), groups, selectors, static_resources }
 }
 
 /// Documents to the snapshot that follows `previous`.
-pub fn build(schema: &Schema, documents: &[Document], previous: Option<&Snapshot>) -> Build {
-    let Compiled { report, groups, selectors, static_resources: _ } = compile(schema, documents);
+pub fn build(schema: &Schema, documents: &[Document], world: &World<'_>, previous: Option<&Snapshot>) -> Build {
+    let Compiled { report, groups, selectors, static_resources: _ } = compile(schema, documents, world);
     let outcome = if report.has_errors() {
         Outcome::Rejected
     } else {
@@ -116,6 +126,7 @@ fn encode(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
     let traits = Traits {
         on_demand: native.on_demand
             || (native.kind == Kind::Listener && field::message(message, "api_listener").is_some()),
+        private: check::holds_private_key(schema, native.kind, message),
         eds_service: if native.kind == Kind::Cluster { check::eds_service(message).map(Arc::from) } else { None },
     };
     Resource::new(native.kind, native.name.as_str(), &canonical::encode(schema, message), origin, traits)

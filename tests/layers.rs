@@ -12,7 +12,7 @@ const STAGES: [&str; 11] =
 const NARROW: [(&str, &[&str]); 1] = [("xds", &["envoy", "snapshot"])];
 
 /// Crates that are used in one stage only. `main` counts as `cli`.
-const HOMES: [(&str, &str); 9] = [
+const HOMES: [(&str, &str); 11] = [
     ("notify", "source"),
     ("serde_saphyr", "topology"),
     ("prost_reflect", "envoy"),
@@ -22,6 +22,8 @@ const HOMES: [(&str, &str); 9] = [
     ("axum", "admin"),
     ("clap", "cli"),
     ("anyhow", "cli"),
+    ("ring", "check"),
+    ("x509_parser", "check"),
 ];
 
 /// Stages that see no network, disk, process or clock.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use chancery::diagnostic::{Files, Finding, Findings, Report, Span};
 use chancery::envoy::Kind;
-use chancery::pipeline::{Build, Outcome};
+use chancery::pipeline::{Build, Outcome, World};
 use chancery::reload::{Builder, Metrics, Options, Reload, Status, StatusCell, Trigger, Verdict, WatchMode};
 use chancery::snapshot::{DEFAULT_GROUP, Origin, Resource, Selectors, Snapshot, Store, Traits};
 use chancery::source::{Digest, Document, Sources};
@@ -22,23 +22,33 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Events only, and little patience with quiet files.
-const EVENTS: Options =
+pub(crate) const EVENTS: Options =
     Options { settle: Duration::from_millis(40), watch: WatchMode::Auto, poll_interval: Duration::ZERO };
 
 /// No events.
-const POLL: Options =
+pub(crate) const POLL: Options =
     Options { settle: Duration::from_millis(40), watch: WatchMode::Poll, poll_interval: Duration::from_millis(30) };
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The documents' text without comments is the content of the only resource; what is empty or says `bad` is refused.
+/// The documents' text without comments, with the content of the file behind each `attach FILE;`, is the content of the only
+/// resource; what is empty or says `bad` is refused, and so is what names a file that cannot be read.
 fn builder(judged: Arc<Mutex<Vec<String>>>) -> Builder {
-    Arc::new(move |documents: &[Document], previous: Option<&Snapshot>| {
+    Arc::new(move |documents: &[Document], world: &World<'_>, previous: Option<&Snapshot>| {
         let texts: Vec<_> = documents.iter().map(|document| String::from_utf8_lossy(&document.bytes)).collect();
         let text = texts.concat();
         judged.lock().unwrap().push(text.clone());
         assert!(!text.contains("panic"), "asked to");
         let content: String = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let attach = |part: &str| match part.strip_prefix("attach ").and_then(|part| part.strip_suffix(';')) {
+            Some(path) => {
+                let file = world.attachments.read(&documents[0].name, path);
+                let content = file.map_or("bad".into(), |file| String::from_utf8_lossy(&file.bytes).into_owned());
+                format!("{part}{content}")
+            }
+            None => part.to_owned(),
+        };
+        let content: String = content.split_inclusive(';').map(attach).collect();
         if content.is_empty() || content.contains("bad") {
             let mut findings = Findings::new();
             findings.push(Finding::error("refused", Span::default(), "", "refused"));
@@ -56,7 +66,7 @@ fn builder(judged: Arc<Mutex<Vec<String>>>) -> Builder {
 }
 
 /// A running reload task.
-struct Running {
+pub(crate) struct Running {
     store: Arc<Store>,
     status: Arc<StatusCell>,
     judged: Arc<Mutex<Vec<String>>>,
@@ -67,7 +77,7 @@ struct Running {
 }
 
 impl Running {
-    fn follow(paths: &[&Path], options: Options) -> Self {
+    pub(crate) fn follow(paths: &[&Path], options: Options) -> Self {
         let sources = Sources::new(paths);
         let (store, judged) = (Arc::new(Store::new()), Arc::default());
         let status = Arc::new(StatusCell::new(sources.names()));
@@ -82,7 +92,7 @@ impl Running {
     }
 
     /// Follows one path whose content is there already.
-    async fn serving(path: &Path, content: &str) -> Self {
+    pub(crate) async fn serving(path: &Path, content: &str) -> Self {
         let running = Self::follow(&[path], EVENTS);
         running.serves(content).await;
         running
@@ -95,7 +105,7 @@ impl Running {
     }
 
     /// Waits until this content is served.
-    async fn serves(&self, content: &str) {
+    pub(crate) async fn serves(&self, content: &str) {
         let mut publications = self.store.subscribe();
         let arrived = async {
             while self.served().as_deref() != Some(content) {
@@ -118,18 +128,18 @@ impl Running {
         self.status.load()
     }
 
-    async fn says_verdict(&self, verdict: Verdict) -> Arc<Status> {
+    pub(crate) async fn says_verdict(&self, verdict: Verdict) -> Arc<Status> {
         self.says(|status| status.verdict == verdict).await
     }
 
     /// Waits until the verdict on this content of a single file is told, which comes after its publication.
-    async fn says_of(&self, content: &str) -> Arc<Status> {
+    pub(crate) async fn says_of(&self, content: &str) -> Arc<Status> {
         let sha256 = Digest::of(content.as_bytes()).to_string();
         self.says(|status| status.sources.iter().any(|file| file.sha256 == sha256)).await
     }
 
     /// Everything that was judged so far.
-    fn judged(&self) -> Vec<String> {
+    pub(crate) fn judged(&self) -> Vec<String> {
         self.judged.lock().unwrap().clone()
     }
 
@@ -140,7 +150,7 @@ impl Running {
         value.parse().unwrap()
     }
 
-    async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.shutdown.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             ended.unwrap();
@@ -149,21 +159,21 @@ impl Running {
 }
 
 /// A directory, and the file in it that most tests follow.
-fn place() -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn place() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("topology.yaml");
     (dir, file)
 }
 
 /// Writes another file and renames it over this one.
-fn replace(path: &Path, content: &str) {
+pub(crate) fn replace(path: &Path, content: &str) {
     let temporary = path.with_file_name("replacement");
     fs::write(&temporary, content).unwrap();
     fs::rename(temporary, path).unwrap();
 }
 
 /// Points a symbolic link elsewhere in one step.
-fn relink(link: &Path, target: &str) {
+pub(crate) fn relink(link: &Path, target: &str) {
     let temporary = link.with_file_name("..link_tmp");
     symlink(target, &temporary).unwrap();
     fs::rename(temporary, link).unwrap();

@@ -54,6 +54,8 @@ pub struct State {
     pub schema: Arc<Schema>,
     /// The metrics.
     pub registry: Arc<Registry>,
+    /// Whether resources with private keys are sent to nobody.
+    pub withholds_private_keys: bool,
 }
 
 /// What handlers share.

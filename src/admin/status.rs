@@ -3,6 +3,7 @@
 //! The shapes of this page are its own, so that the other stages can change theirs without breaking scripts; they are
 //! filled by taking those apart completely.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,8 +22,13 @@ use crate::xds::{ClientStatus, KindState, KindStatus, Nack};
 pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Response {
     let snapshot = shared.state.store.load();
     let status = shared.state.status.load();
-    super::json(&Page::new(snapshot.as_deref(), &status, shared.state.clients.status()))
+    let withheld = if shared.state.withholds_private_keys { withheld(snapshot.as_deref()) } else { Vec::new() };
+    super::json(&Page::new(snapshot.as_deref(), &status, shared.state.clients.status(), withheld))
 }
+
+/// The error while something is withheld.
+const WITHHELD: &str = "private keys are withheld, for anyone on the network could read them: listen on loopback or a Unix \
+                        socket, or pass --allow-plaintext-secrets";
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -34,16 +40,27 @@ struct Page<'a> {
     /// RFC 3339, as are all times here.
     attempted: Option<String>,
     succeeded: Option<String>,
-    error: Option<&'a str>,
+    /// Why not all that the files say is served.
+    error: Option<Cow<'a, str>>,
     findings: &'a Report,
     watched: &'a [Arc<str>],
     sources: &'a [SourceFile],
     source_digest: Option<&'a str>,
     served_digest: Option<&'a str>,
     groups: BTreeMap<Arc<str>, BTreeMap<&'static str, Type>>,
+    /// What is sent to nobody, because it holds private keys that others could read on the way.
+    withheld: Vec<Withheld>,
     /// How many connected nodes belong to no group, and are sent nothing.
     unmatched_nodes: usize,
     clients: Vec<Client>,
+}
+
+#[derive(Serialize)]
+struct Withheld {
+    group: Arc<str>,
+    kind: &'static str,
+    name: Arc<str>,
+    origin: String,
 }
 
 /// What a group is served of one type.
@@ -87,7 +104,12 @@ struct Refusal {
 }
 
 impl<'a> Page<'a> {
-    fn new(snapshot: Option<&Snapshot>, status: &'a Status, clients: Vec<ClientStatus>) -> Self {
+    fn new(
+        snapshot: Option<&Snapshot>,
+        status: &'a Status,
+        clients: Vec<ClientStatus>,
+        withheld: Vec<Withheld>,
+    ) -> Self {
         let Status { verdict, attempted, succeeded, report, error, watched, sources, source_digest, served_digest } =
             status;
         let groups = snapshot.into_iter().flat_map(Snapshot::groups);
@@ -100,17 +122,35 @@ impl<'a> Page<'a> {
             verdict: *verdict,
             attempted: attempted.map(rfc3339),
             succeeded: succeeded.map(rfc3339),
-            error: error.as_deref(),
+            error: match error {
+                Some(error) => Some(error.into()),
+                None if withheld.is_empty() => None,
+                None => Some(WITHHELD.into()),
+            },
             findings: report,
             watched,
             sources,
             source_digest: source_digest.as_deref(),
             served_digest: served_digest.as_deref(),
             groups: groups.map(|group| (Arc::clone(group.name()), types(group))).collect(),
+            withheld,
             unmatched_nodes: unmatched.len(),
             clients: clients.into_iter().map(client).collect(),
         }
     }
+}
+
+fn withheld(snapshot: Option<&Snapshot>) -> Vec<Withheld> {
+    let of_group = |group: &Arc<Group>| {
+        let withheld = group.private().map(|resource| Withheld {
+            group: Arc::clone(group.name()),
+            kind: resource.kind.service(),
+            name: Arc::clone(&resource.name),
+            origin: resource.origin.to_string(),
+        });
+        withheld.collect::<Vec<_>>()
+    };
+    snapshot.into_iter().flat_map(Snapshot::groups).flat_map(of_group).collect()
 }
 
 fn types(group: &Group) -> BTreeMap<&'static str, Type> {
@@ -187,7 +227,7 @@ mod tests {
             kinds: BTreeMap::from([("CDS", cds)]),
         };
         let status = StatusCell::new(vec!["topology.yaml".into()]).load();
-        let page = serde_json::to_value(Page::new(None, &status, vec![client])).unwrap();
+        let page = serde_json::to_value(Page::new(None, &status, vec![client], Vec::new())).unwrap();
         assert_eq!(
             page["clients"],
             json!([{

@@ -40,6 +40,7 @@ impl Port {
             clients: Arc::new(Clients::new()),
             schema: Schema::embedded(),
             registry: Arc::new(registry),
+            withholds_private_keys: false,
         };
         let server = Server::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", server.local_addr());

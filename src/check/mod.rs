@@ -4,7 +4,7 @@
 //! of the whole topology. Pure. Invariant: a set without errors is one that a proxy takes as a whole, as far as a control
 //! plane can tell.
 //!
-//! First each resource is looked at by itself, in one walk through its messages, which also notes [`Facts`]; then the facts
+//! First each resource is looked at by itself, in one walk through its messages, which also notes `Facts`; then the facts
 //! of all resources that the same nodes are served are held against each other. Checks of things that are absent keep quiet
 //! about items with errors: what could not be read looks absent.
 
@@ -29,15 +29,20 @@ mod retries;
 mod routes;
 mod shadows;
 mod site;
+mod tls;
+mod tls_material;
 mod transport;
 mod unused;
 mod weights;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 
 pub use codes::{Explanation, codes, explanation};
 pub(crate) use references::eds_service;
+pub(crate) use tls::holds_private_key;
 
 use std::collections::BTreeSet;
 
@@ -49,8 +54,7 @@ use crate::topology::{NodeGroup, StaticResources};
 use facts::Facts;
 use site::Site;
 
-/// A native resource with its message.
-#[derive(Debug)]
+/// A native resource with its message. It may hold private keys: `Debug` does not show its content.
 pub struct Checked {
     /// The resource as it was expanded.
     pub native: Native,
@@ -58,6 +62,13 @@ pub struct Checked {
     pub message: DynamicMessage,
     /// Whether there are errors in the item that it was made from.
     broken: bool,
+}
+
+impl std::fmt::Debug for Checked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { native, message: _, broken } = self;
+        f.debug_struct("Checked").field("native", native).field("broken", broken).finish_non_exhaustive()
+    }
 }
 
 impl Checked {
@@ -101,9 +112,17 @@ struct Noted<'a> {
 }
 
 /// Reads every resource strictly, applies Envoy's field rules, then looks at the resources of each node group as a whole.
-pub fn check(schema: &Schema, natives: Vec<Native>, groups: &[NodeGroup], findings: &mut Findings) -> Vec<Checked> {
+/// `now` is in seconds since 1970: certificates expire.
+pub fn check(
+    schema: &Schema,
+    natives: Vec<Native>,
+    groups: &[NodeGroup],
+    now: i64,
+    findings: &mut Findings,
+) -> Vec<Checked> {
     let mut checked: Vec<_> = natives.into_iter().map(|native| read(schema, native, findings)).collect();
     mark_broken(&mut checked);
+    tls::check(schema, &checked, groups, now, findings);
     let noted: Vec<Noted<'_>> = checked.iter().map(|resource| alone(schema, resource, findings)).collect();
     let members: Vec<_> = noted.iter().map(|noted| (noted, &noted.resource.native.groups)).collect();
     group::each(&members, groups, findings, |members, group, findings| {

@@ -1,5 +1,8 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::diagnostic::{Files, Report};
+use crate::expand::Beside;
 use crate::source::Document;
 
 /// What is found in a topology.
@@ -10,8 +13,10 @@ fn findings(sections: &str) -> Report {
     let topology = crate::topology::parse(&[document], &mut files, &mut findings);
     let node_groups = std::sync::Arc::clone(&topology.node_groups);
     let schema = Schema::embedded();
-    let natives = crate::expand::expand(&schema, topology, &mut findings);
-    check(&schema, natives, &node_groups, &mut findings);
+    let attachments = BTreeMap::<&str, &[u8]>::new();
+    let beside = Beside { files: &files, attachments: &attachments };
+    let natives = crate::expand::expand(&schema, topology, beside, &mut findings);
+    check(&schema, natives, &node_groups, 0, &mut findings);
     Report::new(findings, std::sync::Arc::new(files))
 }
 

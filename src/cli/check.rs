@@ -8,7 +8,6 @@ use clap::{Args, ValueEnum};
 use super::input::Input;
 use super::{NO, envoy_validate};
 use crate::diagnostic::{Level, Report};
-use crate::pipeline;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -42,8 +41,7 @@ enum Form {
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { input, output, strict, verbose, envoy } = self;
-        let (schema, documents) = input.load()?;
-        let mut compiled = pipeline::compile(&schema, &documents);
+        let (schema, mut compiled, files) = input.compile()?;
         if let Some(binary) = envoy
             && !compiled.report.has_errors()
         {
@@ -59,7 +57,7 @@ impl Check {
             Form::Text => {
                 let least = if verbose { Level::Info } else { Level::Warning };
                 eprint!("{}", report.render_all(least));
-                println!("{}", verdict(&report, documents.len(), resources));
+                println!("{}", verdict(&report, files, resources));
             }
         }
         Ok(if ok { ExitCode::SUCCESS } else { NO })

@@ -127,6 +127,7 @@ mod tests {
             clients: Arc::new(Clients::new()),
             schema: Schema::embedded(),
             registry: Arc::default(),
+            withholds_private_keys: false,
         };
         let server = Server::bind("127.0.0.1:0").await.unwrap();
         let healthcheck = to(&format!("http://{}", server.local_addr()));

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 
 use crate::envoy::Schema;
-use crate::source::{Document, Sources};
+use crate::pipeline::{self, Compiled, World};
+use crate::source::{Document, Recorder, Sources};
 
 /// What to read.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,5 +49,14 @@ impl Input {
     pub(super) fn load(&self) -> anyhow::Result<(Arc<Schema>, Vec<Document>)> {
         let documents = self.sources().read().map_err(|error| anyhow::anyhow!(error.with_help()))?;
         Ok((self.schema()?, documents))
+    }
+
+    /// Reads and compiles everything once; also returns how many files there are.
+    pub(super) fn compile(&self) -> anyhow::Result<(Arc<Schema>, Compiled, usize)> {
+        let (schema, documents) = self.load()?;
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let world = World { attachments: &Recorder::new(), now: i64::try_from(since.as_secs())? };
+        let compiled = pipeline::compile(&schema, &documents, &world);
+        Ok((schema, compiled, documents.len()))
     }
 }

@@ -18,7 +18,7 @@ use crate::admin::native_json;
 use crate::diagnostic::Level;
 use crate::envoy::Schema;
 use crate::envoy::json::Redact;
-use crate::pipeline::{self, Compiled};
+use crate::pipeline::Compiled;
 use crate::snapshot::{Resource, Selectors};
 
 /// Print the Envoy resources that a topology stands for.
@@ -58,8 +58,7 @@ impl Render {
     /// # Errors
     /// If the files cannot be read, the node group does not exist, or standard output is closed.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let (schema, documents) = self.input.load()?;
-        let compiled = pipeline::compile(&schema, &documents);
+        let (schema, compiled, _) = self.input.compile()?;
         let mut findings = std::io::stderr().lock();
         findings.write_all(compiled.report.render_all(Level::Warning).as_bytes())?;
         if compiled.report.has_errors() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,6 +16,7 @@ use tracing::{info, warn};
 
 use super::input::Input;
 use super::logging::Logging;
+use crate::pipeline::World;
 use crate::reload::{self, Reload, StatusCell};
 use crate::snapshot::{Snapshot, Store};
 use crate::source::Document;
@@ -50,6 +52,10 @@ pub(super) struct Serve {
     /// How long newer content waits for a proxy to answer what it was sent
     #[arg(long, value_name = "DURATION", env = "CHANCERY_GATE_TIMEOUT", default_value = "20s", value_parser = humantime::parse_duration)]
     gate_timeout: Duration,
+
+    /// Send private keys although `--listen` is neither loopback nor a Unix socket, where anyone on the way can read them
+    #[arg(long, env = "CHANCERY_ALLOW_PLAINTEXT_SECRETS", value_parser = FalseyValueParser::new())]
+    allow_plaintext_secrets: bool,
 
     #[command(flatten)]
     logging: Logging,
@@ -110,7 +116,17 @@ impl Serve {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { input, listen, admin, settle, watch, poll_interval, gate_timeout, logging: _ } = self;
+        let Self {
+            input,
+            listen,
+            admin,
+            settle,
+            watch,
+            poll_interval,
+            gate_timeout,
+            allow_plaintext_secrets,
+            logging: _,
+        } = self;
         let sources = input.sources();
         if sources.reads_stdin() {
             bail!("cannot follow standard input: give `serve` files or directories");
@@ -128,7 +144,7 @@ impl Serve {
         let clients = Arc::new(Clients::new());
         let signals = Signals::new()?;
 
-        let options = xds::Options { gate_timeout, ..xds::Options::default() };
+        let options = xds::Options { gate_timeout, allow_plaintext_secrets, ..xds::Options::default() };
         let metrics = xds::Metrics::register(&mut registry);
         let xds = xds::Server::bind(&listen, Arc::clone(&store), Arc::clone(&clients), metrics, options);
         let xds = xds.await.with_context(|| format!("cannot listen for xDS on {listen}"))?;
@@ -141,8 +157,8 @@ impl Serve {
         };
         let reload = {
             let schema = Arc::clone(&schema);
-            let build = move |documents: &[Document], previous: Option<&Snapshot>| {
-                pipeline::build(&schema, documents, previous)
+            let build = move |documents: &[Document], world: &World<'_>, previous: Option<&Snapshot>| {
+                pipeline::build(&schema, documents, world, previous)
             };
             let options = reload::Options { settle, watch: watch.into(), poll_interval };
             let metrics = reload::Metrics::register(&mut registry);
@@ -154,11 +170,13 @@ impl Serve {
         }
         println!("watching {}", names.join(", "));
 
+        let withholds_private_keys = xds.withholds_private_keys();
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(xds.run(shutdown.clone()));
         if let Some(admin) = admin {
-            let state = admin::State { store, status, clients, schema, registry: Arc::new(registry) };
+            let state =
+                admin::State { store, status, clients, schema, registry: Arc::new(registry), withholds_private_keys };
             tasks.spawn(admin.run(state, shutdown.clone()));
         }
         let until = shutdown.clone();

@@ -1,7 +1,8 @@
 //! Hiding what may be a secret from text that is about to be shown.
 //!
 //! A finding may stand next to a private key, and where a key is misspelled or the YAML is broken, no schema says so. So
-//! this goes by looks: names that secrets are given under, what is nested below them, and long runs of base64.
+//! this goes by looks: names that secrets are given under, what is nested below them, private keys in PEM, and long runs of
+//! base64.
 
 use super::{FileId, Files};
 
@@ -26,13 +27,21 @@ const LONGEST_WORD: usize = 40;
 /// How many lines up the owner of a line is looked for: more than a key of 16,384 bits takes.
 const REACH: u32 = 400;
 
+/// What the first and the last line of a private key in PEM have in common.
+const KEY_MARK: &str = "PRIVATE KEY-----";
+const PEM_BEGINS: &str = "-----BEGIN";
+const PEM_ENDS: &str = "-----END";
+
+/// [`PEM_BEGINS`] in base64.
+const PEM_BEGINS_BASE64: &str = "LS0tLS1CRUdJTi";
+
 /// Takes the place of each character, so that carets still point at the right one.
 const MASK: char = '\u{2022}';
 
 /// The text of a line as it may be shown.
 pub(super) fn line(files: &Files, file: FileId, number: u32) -> Option<String> {
     let line = files.line(file, number)?;
-    if is_below_secret(files, file, number, line) {
+    if is_below_secret(files, file, number, line) || is_inside_key(files, file, number) {
         return Some(hide(line));
     }
     match after_sensitive_name(line) {
@@ -41,8 +50,22 @@ pub(super) fn line(files: &Files, file: FileId, number: u32) -> Option<String> {
     }
 }
 
-/// Text that may quote a source, without what looks like key material.
-pub(super) fn text(text: &str) -> String {
+/// Text that may quote a source or come from elsewhere, without what looks like key material.
+pub(crate) fn text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(KEY_MARK) {
+        let (before, from) = rest.split_at(at + KEY_MARK.len());
+        out.push_str(&words(before));
+        let key = if is_open(before) { from.find(PEM_ENDS).unwrap_or(from.len()) } else { 0 };
+        out.push_str(&hide(&from[..key]));
+        rest = &from[key..];
+    }
+    out + &words(rest)
+}
+
+/// Text without long runs of base64, and without PEM inside base64.
+fn words(text: &str) -> String {
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -50,7 +73,7 @@ pub(super) fn text(text: &str) -> String {
         let (before, from) = rest.split_at(start);
         let (run, after) = from.split_at(from.find(|c| !is_base64(c)).unwrap_or(from.len()));
         out.push_str(before);
-        if run.len() >= LONGEST_WORD {
+        if run.len() >= LONGEST_WORD || run.contains(PEM_BEGINS_BASE64) {
             out.extend(run.chars().map(|_| MASK));
         } else {
             out.push_str(run);
@@ -58,6 +81,19 @@ pub(super) fn text(text: &str) -> String {
         rest = after;
     }
     out + rest
+}
+
+/// Whether a PEM block begins in a text and does not end there.
+fn is_open(text: &str) -> bool {
+    text.rfind(PEM_BEGINS) > text.rfind(PEM_ENDS)
+}
+
+/// Whether a line stands between the first and the last line of a private key, however it is indented.
+fn is_inside_key(files: &Files, file: FileId, number: u32) -> bool {
+    let above = (number.saturating_sub(REACH)..number).rev().map_while(|above| files.line(file, above));
+    let nearest = above.into_iter().find(|line| line.contains(PEM_BEGINS) || line.contains(PEM_ENDS));
+    let inside = nearest.is_some_and(|line| is_open(line) && line.contains(KEY_MARK));
+    inside && files.line(file, number).is_some_and(|line| !line.trim_start().starts_with(PEM_ENDS))
 }
 
 /// Where the value of a sensitive name begins in a line.
@@ -122,6 +158,19 @@ mod tests {
         assert_eq!(shown[3], "    ••••••_••••••: |");
         assert_eq!(shown[6], "      •••••••");
         assert_eq!(shown[8], "  name: b");
+    }
+
+    #[test]
+    fn private_keys_in_pem_are_hidden_however_short_and_wherever_they_stand() {
+        let key = "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----";
+        let hidden = key.replace("AAAA", "••••");
+        assert_eq!(text(&format!("a {key} b {key}")), format!("a {hidden} b {hidden}"));
+        assert_eq!(text(&key[..33]), "-----BEGIN EC PRIVATE KEY-----\n••");
+        let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+        assert_eq!(text(certificate), certificate);
+        let source = format!("certificate_chain: |\n{key}\n{certificate}\nb: LS0tLS1CRUdJTiBQ\nc: 1");
+        let expected = format!("certificate_chain: |\n{hidden}\n{certificate}\nb: ••••••••••••••••\nc: 1");
+        assert_eq!(shown(&source).join("\n"), expected);
     }
 
     #[test]

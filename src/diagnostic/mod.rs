@@ -12,6 +12,7 @@ mod suggest;
 use serde::Serialize;
 
 pub use files::Files;
+pub(crate) use mask::text as without_secrets;
 pub use report::Report;
 pub use suggest::did_you_mean;
 

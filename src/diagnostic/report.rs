@@ -172,7 +172,8 @@ impl Serialize for Located<'_> {
         out.serialize_field("path", &mask::text(path))?;
         out.serialize_field("message", &mask::text(message))?;
         out.serialize_field("help", &help.as_deref().map(mask::text))?;
-        let related: Vec<_> = related.iter().map(|(span, label)| Related { place: place(*span), label }).collect();
+        let related: Vec<_> =
+            related.iter().map(|(span, label)| Related { place: place(*span), label: mask::text(label) }).collect();
         out.serialize_field("related", &related)?;
         out.end()
     }
@@ -186,10 +187,10 @@ struct Place {
 }
 
 #[derive(Serialize)]
-struct Related<'a> {
+struct Related {
     #[serde(flatten)]
     place: Place,
-    label: &'a str,
+    label: String,
 }
 
 #[cfg(test)]

@@ -33,6 +33,11 @@ pub fn string<'a>(message: &'a DynamicMessage, name: &str) -> Option<&'a str> {
     value(message, name)?.as_str()
 }
 
+/// A set bytes field.
+pub fn bytes<'a>(message: &'a DynamicMessage, name: &str) -> Option<&'a [u8]> {
+    value(message, name)?.as_bytes().map(AsRef::as_ref)
+}
+
 /// A set unsigned integer field.
 pub fn unsigned(message: &DynamicMessage, name: &str) -> Option<u64> {
     let value = value(message, name)?;

@@ -2,8 +2,8 @@
 
 use super::walk::{Hook, ListHook, MapHook, Mapping, Short};
 use super::{
-    address, cluster, config_source, defaults, endpoint, extension, header, http, listener, matcher, route, scalar,
-    tcp, tls, udp,
+    address, cluster, config_source, data_source, defaults, endpoint, extension, header, http, listener, matcher,
+    route, scalar, tcp, tls, udp,
 };
 
 /// A message without a hook.
@@ -35,12 +35,13 @@ impl Hook {
 }
 
 /// Each message that has a hook, sorted by its full name.
-const MESSAGES: [(&str, Hook); 65] = [
+const MESSAGES: [(&str, Hook); 70] = [
     ("envoy.config.accesslog.v3.AccessLog", WRAPPER),
     ("envoy.config.accesslog.v3.ExtensionFilter", WRAPPER),
     ("envoy.config.cluster.v3.Cluster", mapping(cluster::cluster)),
     ("envoy.config.cluster.v3.Cluster.CustomClusterType", WRAPPER),
     ("envoy.config.cluster.v3.Cluster.EdsClusterConfig", mapping(config_source::eds_cluster_config)),
+    ("envoy.config.cluster.v3.Cluster.TransportSocketMatch", mapping(data_source::transport_socket_match)),
     ("envoy.config.cluster.v3.Filter", WRAPPER),
     ("envoy.config.core.v3.Address", short(Short::Other(address::address))),
     ("envoy.config.core.v3.CidrRange", short(Short::Other(address::cidr_range))),
@@ -95,8 +96,12 @@ const MESSAGES: [(&str, Hook); 65] = [
     (udp::MESSAGE, text("cluster").and(udp::proxy)),
     ("envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig.SessionFilter", WRAPPER),
     ("envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport", mapping(tls::quic)),
+    ("envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext", mapping(data_source::holder)),
+    ("envoy.extensions.transport_sockets.tls.v3.CommonTlsContext", mapping(data_source::common_tls_context)),
     ("envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", mapping(tls::downstream)),
     ("envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig", text("name").and(config_source::sds_secret_config)),
+    ("envoy.extensions.transport_sockets.tls.v3.TlsCertificate", mapping(data_source::holder)),
+    ("envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys", mapping(data_source::holder)),
     ("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", mapping(tls::upstream)),
     ("envoy.type.matcher.v3.RegexMatcher", text("regex")),
     ("envoy.type.matcher.v3.StringMatcher", text("exact")),

@@ -1,6 +1,6 @@
 //! The friendly form becomes native Envoy resources.
 //!
-//! Enters: a [`Topology`]. Leaves: [`Native`]s, proto3 JSON of their kind's message, whose every node points at the text that
+//! Enters: a [`Topology`], and what lies [`Beside`] it. Leaves: [`Native`]s, proto3 JSON of their kind's message, whose every node points at the text that
 //! caused it. Knows: the descriptors, and what may be written instead of what they say: keys hoisted out of nested messages,
 //! shorthands, defaults. One `walk` follows the descriptors; what is particular to a message stands in a hook, and
 //! `hooks` lists them all.
@@ -12,6 +12,7 @@
 mod address;
 mod cluster;
 mod config_source;
+mod data_source;
 mod defaults;
 mod endpoint;
 mod extension;
@@ -36,9 +37,11 @@ mod walk;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use crate::diagnostic::{Finding, Findings, Level, Span, did_you_mean};
+use crate::diagnostic::{Files, Finding, Findings, Level, Span, did_you_mean};
 use crate::envoy::{Entry, FieldDescriptor, Kind, Node, Schema, Value};
+use crate::source::Attachments;
 use crate::topology::{Item, Membership, StaticResources, Topology, section_of};
 
 use object::{Object, TYPE, is_verbatim};
@@ -74,8 +77,17 @@ pub(crate) fn is_list_by_name(message: &str) -> bool {
     hooks::of_list(message).is_some()
 }
 
-/// A resource in Envoy's own JSON form.
-#[derive(Clone, Debug)]
+/// What the topology speaks of without holding it.
+#[derive(Clone, Copy)]
+pub struct Beside<'a> {
+    /// The files that spans point into: paths are relative to them.
+    pub files: &'a Files,
+    /// The files that are named.
+    pub attachments: &'a dyn Attachments,
+}
+
+/// A resource in Envoy's own JSON form. It may hold private keys: `Debug` does not show its content.
+#[derive(Clone)]
 pub struct Native {
     /// Its kind.
     pub kind: Kind,
@@ -97,6 +109,16 @@ pub struct Native {
     pub groups: Membership,
 }
 
+impl fmt::Debug for Native {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, node: _, path, verbatim, item, broken, on_demand, groups } = self;
+        let mut shown = f.debug_struct("Native");
+        shown.field("kind", kind).field("name", name).field("path", path).field("verbatim", verbatim);
+        shown.field("item", item).field("broken", broken).field("on_demand", on_demand).field("groups", groups);
+        shown.finish_non_exhaustive()
+    }
+}
+
 /// A resource with the place of its name.
 #[derive(Debug)]
 struct Made {
@@ -104,11 +126,11 @@ struct Made {
     name_span: Span,
 }
 
-/// Every resource that the topology stands for, those derived from others (inline route tables, endpoints) included, with its
-/// patches applied. A name can come twice, for different node groups.
-pub fn expand(schema: &Schema, topology: Topology, findings: &mut Findings) -> Vec<Native> {
+/// Every resource that the topology stands for, those derived from others (inline route tables, endpoints, secrets) included,
+/// with its patches applied. A name can come twice, for different node groups.
+pub fn expand(schema: &Schema, topology: Topology, beside: Beside<'_>, findings: &mut Findings) -> Vec<Native> {
     let Topology { items, patches, node_groups, static_resources } = topology;
-    let known = Known { schema, static_resources, types: extension::types(schema, &items) };
+    let known = Known { schema, static_resources, types: extension::types(schema, &items), beside };
     let mut made = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
         let groups = item.groups.clone();
@@ -131,6 +153,7 @@ struct Known<'a> {
     schema: &'a Schema,
     static_resources: StaticResources,
     types: extension::Types,
+    beside: Beside<'a>,
 }
 
 fn expand_item(known: &Known<'_>, item: Item, findings: &mut Findings, made: &mut Vec<Made>) {
@@ -156,7 +179,7 @@ fn expand_item(known: &Known<'_>, item: Item, findings: &mut Findings, made: &mu
         }
         return;
     }
-    let mut walk = Walk::new(known.schema, &known.static_resources, &known.types, findings, &path);
+    let mut walk = Walk::new(known.schema, &known.static_resources, known.beside, &known.types, findings, &path);
     if kind == Kind::ExtensionConfig {
         walk.slot = Some(slot::DISCOVERED);
     }

@@ -2,6 +2,7 @@
 
 use crate::envoy::{Entry, MessageDescriptor, Node, Value};
 
+use super::data_source;
 use super::object::{Object, is, is_verbatim};
 use super::walk::Walk;
 
@@ -44,6 +45,7 @@ pub(super) fn hoist(walk: &mut Walk<'_>, object: &mut Object) {
 
 /// TLS of a listener. Without ALPN there is no HTTP/2.
 pub(super) fn downstream(walk: &mut Walk<'_>, message: &MessageDescriptor, mut object: Object) -> Object {
+    data_source::session_tickets(walk, &mut object);
     gather(walk, &mut object);
     if walk.http {
         let span = object.span;

@@ -13,7 +13,7 @@ use crate::topology::{Membership, StaticResources};
 
 use super::extension::Types;
 use super::object::{Object, TYPE, is_verbatim};
-use super::{Made, Native, hooks, slot};
+use super::{Beside, Made, Native, hooks, slot};
 
 /// What may be written where a message of one type is expected.
 #[derive(Clone, Copy)]
@@ -77,6 +77,7 @@ pub(super) enum Scope {
 pub(super) struct Walk<'a> {
     pub(super) schema: &'a Schema,
     pub(super) static_resources: &'a StaticResources,
+    pub(super) beside: Beside<'a>,
     /// What the `ExtensionConfig` resources are, by their names.
     pub(super) types: &'a Types,
     pub(super) path: Path,
@@ -101,6 +102,7 @@ impl<'a> Walk<'a> {
     pub(super) fn new(
         schema: &'a Schema,
         static_resources: &'a StaticResources,
+        beside: Beside<'a>,
         types: &'a Types,
         findings: &'a mut Findings,
         item: &str,
@@ -108,6 +110,7 @@ impl<'a> Walk<'a> {
         Self {
             schema,
             static_resources,
+            beside,
             types,
             path: start(item),
             scope: Scope::default(),
@@ -364,6 +367,12 @@ impl<'a> Walk<'a> {
     pub(super) fn report(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: &str) {
         let finding = self.finding(code, span, message);
         self.findings.push(if help.is_empty() { finding } else { finding.help(help) });
+    }
+
+    /// An error at the present path, and the place that it contradicts.
+    pub(super) fn report_beside(&mut self, code: &'static str, span: Span, message: String, first: Span) {
+        let finding = self.finding(code, span, message).related(first, "first given here");
+        self.findings.push(finding);
     }
 
     fn finding(&self, code: &'static str, span: Span, message: impl Into<String>) -> Finding {

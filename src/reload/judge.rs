@@ -5,12 +5,15 @@ use std::time::{Instant, SystemTime};
 
 use super::{Metrics, SourceFile, Status, StatusCell, Verdict};
 use crate::diagnostic::{Files, Finding, Findings, Level, Report};
-use crate::pipeline::{Build, Outcome};
+use crate::pipeline::{Build, Outcome, World};
 use crate::snapshot::{Changes, Snapshot, Store};
-use crate::source::{Digest, Document, ReadError, Reading};
+use crate::source::{Attached, Digest, Document, ReadError, Reading, Recorder};
 
 /// [`pipeline::build`](crate::pipeline::build) with its schema: documents to the snapshot that follows the previous one. Pure.
-pub type Builder = Arc<dyn Fn(&[Document], Option<&Snapshot>) -> Build + Send + Sync>;
+pub type Builder = Arc<dyn Fn(&[Document], &World<'_>, Option<&Snapshot>) -> Build + Send + Sync>;
+
+/// How often a topology is built again because its attached files changed meanwhile.
+const ATTEMPTS: usize = 3;
 
 /// Judges what was read, publishes what is good, and says so.
 pub(super) struct Judge {
@@ -27,6 +30,7 @@ pub(super) struct Judge {
 /// A content and the verdict on it.
 struct Judged {
     digest: Digest,
+    attached: Attached,
     verdict: Verdict,
     report: Arc<Report>,
 }
@@ -41,8 +45,14 @@ impl Judge {
         self.status.load()
     }
 
-    /// Judges what was read; what was judged before is not judged again. `started` is when reading began.
-    pub(super) async fn judge(&mut self, read: Result<Reading, ReadError>, started: Instant) {
+    /// The attached files of what was judged last, as they were then.
+    pub(super) fn attached(&self) -> Attached {
+        self.last.as_ref().map(|last| last.attached.clone()).unwrap_or_default()
+    }
+
+    /// Judges what was read; what was judged before is not judged again. `attached` are the attached files as they are now,
+    /// `started` is when reading began.
+    pub(super) async fn judge(&mut self, read: Result<Reading, ReadError>, attached: &Attached, started: Instant) {
         self.metrics.read();
         match read {
             Err(error) if self.error.as_ref() == Some(&error) => {}
@@ -50,7 +60,7 @@ impl Judge {
             Ok(reading) => {
                 let was_unread = self.error.take().is_some();
                 match &self.last {
-                    Some(last) if last.digest == reading.digest => {
+                    Some(last) if last.digest == reading.digest && last.attached == *attached => {
                         if was_unread {
                             self.returned(&reading);
                         }
@@ -85,10 +95,11 @@ impl Judge {
 
     /// The files are back and say what they last said.
     fn returned(&mut self, reading: &Reading) {
-        let Some(Judged { digest, verdict, report }) = &self.last else { return };
+        let Some(Judged { digest, attached, verdict, report }) = &self.last else { return };
+        let attached = attached.clone();
         let verdict = if verdict.is_good() { Verdict::Unchanged } else { *verdict };
         tracing::info!(%digest, verdict = verdict.as_str(), "the topology can be read again, and is what it was");
-        self.conclude(reading, verdict, Arc::clone(report));
+        self.conclude(reading, &attached, verdict, Arc::clone(report));
     }
 
     /// The files say something else than they last did.
@@ -97,11 +108,11 @@ impl Judge {
         let reading = Arc::new(reading);
         let job = {
             let (build, reading, previous) = (Arc::clone(&self.build), Arc::clone(&reading), previous.clone());
-            move || build(&reading.documents, previous.as_deref())
+            move || build_whole(&build, &reading.documents, previous.as_deref())
         };
-        let Build { report, outcome } = match tokio::task::spawn_blocking(job).await {
-            Ok(build) => build,
-            Err(error) => Build { report: broken(error), outcome: Outcome::Rejected },
+        let (Build { report, outcome }, attached) = match tokio::task::spawn_blocking(job).await {
+            Ok(built) => built,
+            Err(error) => (Build { report: broken(error), outcome: Outcome::Rejected }, self.attached()),
         };
         let digest = reading.digest;
         let verdict = match outcome {
@@ -123,8 +134,8 @@ impl Judge {
             tracing::warn!(warnings = report.count(Level::Warning), %digest, %findings, "the topology has warnings");
         }
         let report = Arc::new(report);
-        self.last = Some(Judged { digest, verdict, report: Arc::clone(&report) });
-        self.conclude(&reading, verdict, report);
+        self.last = Some(Judged { digest, attached: attached.clone(), verdict, report: Arc::clone(&report) });
+        self.conclude(&reading, &attached, verdict, report);
     }
 
     fn publish(&self, snapshot: Arc<Snapshot>, changes: &Changes, is_first: bool, digest: Digest) -> Verdict {
@@ -139,11 +150,12 @@ impl Judge {
     }
 
     /// Tells the verdict on what was read.
-    fn conclude(&self, reading: &Reading, verdict: Verdict, report: Arc<Report>) {
+    fn conclude(&self, reading: &Reading, attached: &Attached, verdict: Verdict, report: Arc<Report>) {
         let before = self.status.load();
         let now = SystemTime::now();
-        let digest = reading.digest.to_string();
-        let sources = reading.documents.iter().zip(&reading.digests);
+        let names = reading.documents.iter().map(|document| &document.name);
+        let sources: Vec<_> = names.zip(reading.digests.iter().copied()).chain(attached.digests()).collect();
+        let digest = Digest::of_all(sources.iter().map(|(name, digest)| (&***name, *digest))).to_string();
         self.tell(Status {
             verdict,
             attempted: Some(now),
@@ -152,7 +164,8 @@ impl Judge {
             error: None,
             watched: before.watched.clone(),
             sources: sources
-                .map(|(document, sha256)| SourceFile { path: Arc::clone(&document.name), sha256: sha256.to_string() })
+                .into_iter()
+                .map(|(name, sha256)| SourceFile { path: Arc::clone(name), sha256: sha256.to_string() })
                 .collect(),
             served_digest: if verdict.is_good() { Some(digest.clone()) } else { before.served_digest.clone() },
             source_digest: Some(digest),
@@ -163,6 +176,23 @@ impl Judge {
         let in_sync = status.error.is_none() && status.served_digest == status.source_digest;
         self.metrics.judged(status.verdict, in_sync, status.attempted.unwrap_or(SystemTime::UNIX_EPOCH));
         self.status.store(status);
+    }
+}
+
+/// Builds until the attached files are at the end what they were when they were read: a certificate and its key are then of
+/// one generation. Files that never rest are judged as they were found, and again when they change once more.
+fn build_whole(build: &Builder, documents: &[Document], previous: Option<&Snapshot>) -> (Build, Attached) {
+    let mut attempt = 1;
+    loop {
+        let recorder = Recorder::new();
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let world = World { attachments: &recorder, now: i64::try_from(since.as_secs()).unwrap_or(i64::MAX) };
+        let outcome = build(documents, &world, previous);
+        let attached = recorder.attached();
+        if attempt == ATTEMPTS || attached.look() == attached {
+            return (outcome, attached);
+        }
+        attempt += 1;
     }
 }
 

@@ -11,7 +11,7 @@ use super::judge::{Builder, Judge};
 use super::trigger::{Request, Trigger};
 use super::{Metrics, Options, StatusCell, WatchMode};
 use crate::snapshot::Store;
-use crate::source::{ArmError, Bell, Listing, ReadError, Signal, Sources, Watcher};
+use crate::source::{ArmError, Attached, Bell, Listing, ReadError, Signal, Sources, Stamp, Watcher};
 
 /// At least this often, polling reads the files although they look the same from outside.
 const FULL_READ: Duration = Duration::from_mins(1);
@@ -31,7 +31,9 @@ pub struct Reload {
     /// Who is to be told of the next verdict.
     waiting: Vec<Request>,
     /// What was on disk when it was last looked at.
-    seen: Option<Result<Listing, ReadError>>,
+    seen: Option<Look>,
+    /// The attached files of what was read last.
+    attached: Arc<Attached>,
     last_read: Instant,
     next_poll: Option<Instant>,
     /// Why the files are not watched, while they should be and are not.
@@ -42,6 +44,13 @@ impl std::fmt::Debug for Reload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reload").field("sources", &self.sources).field("options", &self.options).finish_non_exhaustive()
     }
+}
+
+/// How the files look from outside.
+#[derive(PartialEq, Eq)]
+struct Look {
+    topology: Result<Listing, ReadError>,
+    attached: Vec<Result<Stamp, ReadError>>,
 }
 
 /// Why the loop goes round again.
@@ -76,6 +85,7 @@ impl Reload {
             requests,
             waiting: Vec::new(),
             seen: None,
+            attached: Arc::default(),
             last_read: Instant::now(),
             next_poll: None,
             deaf: None,
@@ -100,7 +110,11 @@ impl Reload {
         loop {
             // Watches first: what changes after the reading is then heard of.
             self.arm(wake.rearm).await;
-            self.reconcile().await;
+            if self.reconcile().await && self.options.watch == WatchMode::Auto {
+                self.arm(false).await;
+                // Read again, but not at once: someone may be at work on them.
+                self.bell.ring(Signal::Touched);
+            }
             for asker in self.waiting.drain(..).flatten() {
                 if asker.send(self.judge.status()).is_err() {
                     tracing::debug!("whoever asked for the reload has gone");
@@ -110,14 +124,26 @@ impl Reload {
         }
     }
 
-    async fn reconcile(&mut self) {
+    /// Reads and judges. True if other files turned out to be attached than before: they may have changed since they were
+    /// read, for nobody watched them.
+    async fn reconcile(&mut self) -> bool {
         let started = Instant::now();
         self.last_read = started;
         self.schedule(self.interval());
-        let sources = Arc::clone(&self.sources);
-        let Some(read) = blocking(move || sources.take()).await else { return };
-        self.seen = Some(read.as_ref().map(|reading| reading.listing.clone()).map_err(Clone::clone));
-        self.judge.judge(read, started).await;
+        let (sources, attached) = (Arc::clone(&self.sources), Arc::clone(&self.attached));
+        let look = move || {
+            // Stamps first: what changes after them is seen by the next look.
+            let stamps = attached.stamps();
+            (sources.take(), attached.look(), stamps)
+        };
+        let Some((read, attached, stamps)) = blocking(look).await else { return false };
+        let topology = read.as_ref().map(|reading| reading.listing.clone()).map_err(Clone::clone);
+        self.seen = Some(Look { topology, attached: stamps });
+        self.judge.judge(read, &attached, started).await;
+        let attached = self.judge.attached();
+        let others = !attached.same_files(&self.attached);
+        self.attached = Arc::new(attached);
+        others
     }
 
     /// Waits for a reason to read.
@@ -146,10 +172,11 @@ impl Reload {
     async fn poll(&mut self) -> bool {
         self.arm(false).await;
         self.schedule(self.interval());
-        let sources = Arc::clone(&self.sources);
-        let Some(listing) = blocking(move || sources.list()).await else { return false };
-        if self.seen.as_ref() != Some(&listing) {
-            self.seen = Some(listing);
+        let (sources, attached) = (Arc::clone(&self.sources), Arc::clone(&self.attached));
+        let look = move || Look { topology: sources.list(), attached: attached.stamps() };
+        let Some(look) = blocking(look).await else { return false };
+        if self.seen.as_ref() != Some(&look) {
+            self.seen = Some(look);
             self.bell.ring(Signal::Polled);
             // Look again before the quiet time is over: as long as the files change, it starts anew.
             let soon = (self.options.settle / 2).max(Duration::from_millis(5));
@@ -164,8 +191,9 @@ impl Reload {
         if self.options.watch != WatchMode::Auto {
             return;
         }
-        let watcher = Arc::clone(&self.watcher);
-        let armed = blocking(move || watcher.lock().unwrap_or_else(PoisonError::into_inner).arm(anew)).await;
+        let (watcher, attached) = (Arc::clone(&self.watcher), Arc::clone(&self.attached));
+        let arm = move || watcher.lock().unwrap_or_else(PoisonError::into_inner).arm(&attached, anew);
+        let armed = blocking(arm).await;
         let deaf = armed.unwrap_or_else(|| Err(ArmError::Other("internal error".to_owned()))).err();
         match (&deaf, &self.deaf) {
             (Some(error), before) if before.as_ref() != Some(error) => {

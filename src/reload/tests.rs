@@ -23,7 +23,7 @@ async fn without_watches_the_files_are_polled_and_edits_still_arrive() {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let build: Builder = {
             let seen = Arc::clone(&seen);
-            Arc::new(move |documents, _| {
+            Arc::new(move |documents, _, _| {
                 seen.lock().unwrap().push(documents[0].bytes.to_vec());
                 Build { report: Report::default(), outcome: Outcome::Unchanged }
             })

@@ -103,6 +103,26 @@ impl Group {
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
         self.resources(kind).get(name)
     }
+
+    /// The resources that hold private keys.
+    pub fn private(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.kinds.values().flat_map(|set| set.iter()).filter(|resource| resource.traits.private)
+    }
+
+    /// The same without the resources that hold private keys. What is equal in `previous` is shared with it.
+    #[must_use]
+    pub fn without_private(&self, previous: Option<&Self>) -> Self {
+        let kinds = self.kinds.iter().map(|(kind, set)| {
+            if !set.iter().any(|resource| resource.traits.private) {
+                return (*kind, Arc::clone(set));
+            }
+            let public = set.by_name.iter().filter(|(_, resource)| !resource.traits.private);
+            let public = Resources::new(public.map(|(name, it)| (Arc::clone(name), Arc::clone(it))).collect());
+            let kept = previous.map(|group| group.resources(*kind)).filter(|old| ***old == public).cloned();
+            (*kind, kept.unwrap_or_else(|| Arc::new(public)))
+        });
+        Self { name: Arc::clone(&self.name), kinds: kinds.collect() }
+    }
 }
 
 /// What every node is served at one moment.

@@ -1,5 +1,6 @@
 //! One encoded resource.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,8 +20,8 @@ pub struct Origin {
     pub column: u32,
 }
 
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, column } = self;
         write!(f, "{file}:{line}:{column}")
     }
@@ -31,12 +32,14 @@ impl std::fmt::Display for Origin {
 pub struct Traits {
     /// Sent only to clients that ask for it by name, never in a wildcard answer: listeners of gRPC clients.
     pub on_demand: bool,
+    /// Holds a private key, or another secret, in the clear: not for everyone who can listen in.
+    pub private: bool,
     /// For a cluster of type EDS: the name under which its endpoints are asked for.
     pub eds_service: Option<Arc<str>>,
 }
 
-/// One resource, encoded once and shared by every stream that sends it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One resource, encoded once and shared by every stream that sends it. Its bytes may hold private keys: `Debug` shows none.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
     /// Its kind.
     pub kind: Kind,
@@ -50,6 +53,13 @@ pub struct Resource {
     pub origin: Origin,
     /// What serving needs to know of its content.
     pub traits: Traits,
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, version, any, origin, traits } = self;
+        write!(f, "Resource({kind} {name} {version}, {} bytes, {origin}, {traits:?})", any.len())
+    }
 }
 
 impl Resource {

@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::Sources;
 use super::list::{is_document, is_hidden};
+use super::{Attached, Sources};
 
 /// As many symbolic links as Linux follows on one path.
 const MAX_LINKS: usize = 40;
@@ -31,8 +31,10 @@ pub(super) struct Chain {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Dir {
     id: Id,
-    /// Entries that are on the way.
+    /// Entries that are on the way to topology files.
     names: BTreeSet<OsString>,
+    /// Entries that are on the way to attached files.
+    attached: BTreeSet<OsString>,
     /// Whether every topology file in it matters.
     followed: bool,
 }
@@ -49,10 +51,13 @@ enum End {
 
 impl Chain {
     /// Walks all paths as they are now.
-    pub(super) fn of(sources: &Sources) -> Self {
+    pub(super) fn of(sources: &Sources, attached: &Attached) -> Self {
         let mut chain = Self { single: sources.is_single(), ..Self::default() };
         for given in sources.given() {
             chain.follow(Path::new("/"), &given.path);
+        }
+        for given in attached.given() {
+            chain.walk(PathBuf::from("/"), &given.path, |dir| &mut dir.attached);
         }
         chain
     }
@@ -74,15 +79,18 @@ impl Chain {
         }
         let Some((dir, name)) = self.place(path) else { return false };
         // Of the other entries of a followed directory only new directories matter.
-        dir.names.contains(name) || (dir.followed && (is_document(name) || (!is_hidden(name) && path.is_dir())))
+        let on_the_way = dir.names.contains(name) || dir.attached.contains(name);
+        on_the_way || (dir.followed && (is_document(name) || (!is_hidden(name) && path.is_dir())))
     }
 
     /// Whether something complete took the place of all that is followed when something was moved to this path: a single
     /// path is followed, and this is the file itself, a directory or link above it, or the generation of a volume that
-    /// Kubernetes fills.
+    /// Kubernetes fills. Of attached files only such a generation is complete: a certificate goes with its key.
     pub(super) fn is_all(&self, path: &Path) -> bool {
-        let place = self.place(path);
-        self.single && place.is_some_and(|(dir, name)| dir.names.contains(name) && (!dir.followed || name == "..data"))
+        let Some((dir, name)) = self.place(path) else { return false };
+        let generation = name == "..data";
+        let topology = self.single && dir.names.contains(name) && (!dir.followed || generation);
+        topology || (generation && dir.attached.contains(name))
     }
 
     fn place<'a>(&self, path: &'a Path) -> Option<(&Dir, &'a OsStr)> {
@@ -93,7 +101,7 @@ impl Chain {
     fn follow(&mut self, from: &Path, path: &Path) {
         let mut todo = vec![(from.to_owned(), path.to_owned())];
         while let Some((from, path)) = todo.pop() {
-            let End::Directory(real) = self.walk(from, &path) else { continue };
+            let End::Directory(real) = self.walk(from, &path, |dir| &mut dir.names) else { continue };
             let dir = self.dir(&real);
             if std::mem::replace(&mut dir.followed, true) {
                 continue;
@@ -107,8 +115,9 @@ impl Chain {
         }
     }
 
-    /// Adds every step of one path; `from` is a directory free of links.
-    fn walk(&mut self, from: PathBuf, path: &Path) -> End {
+    /// Adds every step of one path to those of its directory's names that `names` chooses; `from` is a directory free of
+    /// links.
+    fn walk(&mut self, from: PathBuf, path: &Path, names: fn(&mut Dir) -> &mut BTreeSet<OsString>) -> End {
         let mut here = from;
         let mut todo = steps(path);
         let mut links = 0;
@@ -125,7 +134,7 @@ impl Chain {
                 Step::Down(name) => name,
             };
             let next = here.join(&name);
-            self.dir(&here).names.insert(name);
+            names(self.dir(&here)).insert(name);
             let Ok(metadata) = fs::symlink_metadata(&next) else { return End::Nowhere };
             if metadata.is_symlink() {
                 links += 1;
@@ -206,7 +215,7 @@ mod tests {
     }
 
     fn chain(paths: &[PathBuf]) -> Chain {
-        Chain::of(&Sources::new(paths))
+        Chain::of(&Sources::new(paths), &Attached::default())
     }
 
     #[test]
@@ -283,6 +292,30 @@ mod tests {
             assert!(!chain.concerns(&root.join(name)), "{name}");
         }
         assert!(!chain.is_all(&root.join("sub/deep/a.yaml")));
+    }
+
+    #[test]
+    fn attached_files_are_on_the_chain_without_the_other_files_of_their_directory() {
+        let Dirs { _temp, root } = dirs();
+        fs::create_dir_all(root.join("certs/..1")).unwrap();
+        fs::write(root.join("certs/..1/tls.key"), "").unwrap();
+        symlink("..1", root.join("certs/..data")).unwrap();
+        symlink("..data/tls.key", root.join("certs/tls.key")).unwrap();
+        fs::write(root.join("topology.yaml"), "").unwrap();
+        let sources = Sources::new([root.join("topology.yaml")]);
+        let attached = Attached::of([root.join("certs/tls.key"), root.join("plain.crt"), root.join("absent/ca.crt")]);
+        let chain = Chain::of(&sources, &attached);
+        for name in
+            ["certs", "certs/tls.key", "certs/..data", "certs/..1/tls.key", "plain.crt", "absent", "topology.yaml"]
+        {
+            assert!(chain.concerns(&root.join(name)), "{name}");
+        }
+        assert!(!chain.concerns(&root.join("certs/other.yaml")));
+        assert!(chain.is_all(&root.join("certs/..data")));
+        // The key may follow.
+        assert!(!chain.is_all(&root.join("plain.crt")));
+        assert!(chain.is_all(&root.join("topology.yaml")));
+        assert_ne!(chain, Chain::of(&sources, &Attached::default()));
     }
 
     #[test]

@@ -94,6 +94,7 @@ impl ReadError {
                     Some("let the user of this process read the file and enter every directory above it")
                 }
                 Obstacle::Loop => Some("one of the links on the path points back at itself: recreate it"),
+                Obstacle::TooLarge(most) if *most < super::list::MAX_SIZE => None,
                 Obstacle::TooLarge(_) | Obstacle::TooMuch(_) => {
                     Some("no topology may be that large: is it the right path?")
                 }

@@ -33,7 +33,7 @@ pub(super) struct Listed {
 
 /// What changes whenever a file's content does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -42,14 +42,14 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of a regular file of bearable size.
-    pub(super) fn of(name: &Arc<str>, metadata: &Metadata) -> Result<Self, ReadError> {
+    /// The stamp of a regular file of at most this many bytes.
+    pub(super) fn of(name: &Arc<str>, metadata: &Metadata, most: u64) -> Result<Self, ReadError> {
         let unreadable = |cause| Err(ReadError::Unreadable { path: Arc::clone(name), cause });
         if !metadata.is_file() {
             return unreadable(Obstacle::Kind(kind(metadata)));
         }
-        if metadata.len() > MAX_SIZE {
-            return unreadable(Obstacle::TooLarge(MAX_SIZE));
+        if metadata.len() > most {
+            return unreadable(Obstacle::TooLarge(most));
         }
         Ok(Self {
             device: metadata.dev(),
@@ -117,7 +117,7 @@ impl Sources {
 fn list_file(name: Arc<str>, path: &Path) -> Result<Listed, ReadError> {
     let failed = |error| ReadError::of(&name, path, &error);
     let real = fs::canonicalize(path).map_err(failed)?;
-    let stamp = Stamp::of(&name, &fs::metadata(&real).map_err(failed)?)?;
+    let stamp = Stamp::of(&name, &fs::metadata(&real).map_err(failed)?, MAX_SIZE)?;
     Ok(Listed { name, real, stamp })
 }
 

@@ -14,7 +14,7 @@ pub struct Sources {
 }
 
 /// One path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Given {
     /// As it was given.
     pub(super) name: Arc<str>,

@@ -73,7 +73,7 @@ fn read(file: &Listed) -> Result<Document, Failure> {
     // Listed as a regular file, it may be a named pipe by now: opening one must not wait for a writer.
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     let open = OpenOptions::new().read(true).custom_flags(nonblocking).open(real).map_err(failed)?;
-    if Stamp::of(name, &open.metadata().map_err(failed)?).map_err(Failure::Error)? != *stamp {
+    if Stamp::of(name, &open.metadata().map_err(failed)?, MAX_SIZE).map_err(Failure::Error)? != *stamp {
         return Err(Failure::Changed);
     }
     Ok(Document { name: Arc::clone(name), bytes: read_capped(open, name).map_err(Failure::Error)? })

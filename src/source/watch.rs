@@ -7,7 +7,7 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::chain::Chain;
-use super::{Bell, Signal, Sources};
+use super::{Attached, Bell, Signal, Sources};
 
 /// How often watches are set anew in a row while the directories keep changing.
 const ATTEMPTS: usize = 10;
@@ -53,11 +53,11 @@ impl Watcher {
         Self { sources, bell, backend, armed: None }
     }
 
-    /// Makes sure that the watches are on the directories that the paths lead through now: all new ones if `anew`, else only
-    /// if the chain differs. What is read after this cannot change unnoticed.
-    pub(crate) fn arm(&mut self, mut anew: bool) -> Result<(), ArmError> {
+    /// Makes sure that the watches are on the directories that the paths, and those of attached files, lead through now: all
+    /// new ones if `anew`, else only if the chain differs. What is read after this cannot change unnoticed.
+    pub(crate) fn arm(&mut self, attached: &Attached, mut anew: bool) -> Result<(), ArmError> {
         for _ in 0..ATTEMPTS {
-            let chain = Arc::new(Chain::of(&self.sources));
+            let chain = Arc::new(Chain::of(&self.sources, attached));
             if !anew && self.armed.as_ref().is_some_and(|(armed, _)| *armed == chain) {
                 return Ok(());
             }
@@ -171,7 +171,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().canonicalize().unwrap().join("topology.yaml");
         std::fs::write(&file, "").unwrap();
-        let chain = Chain::of(&Sources::new([&file]));
+        let chain = Chain::of(&Sources::new([&file]), &Attached::default());
         (temp, file, chain)
     }
 
@@ -232,27 +232,27 @@ mod tests {
     fn watches_are_replaced_only_when_the_chain_differs_or_on_demand() {
         let (_temp, file, mut watcher, calls) = scarce(0, ArmError::Moved);
         let calls = || calls.load(Ordering::Relaxed);
-        watcher.arm(false).unwrap();
-        watcher.arm(false).unwrap();
+        watcher.arm(&Attached::default(), false).unwrap();
+        watcher.arm(&Attached::default(), false).unwrap();
         assert_eq!(calls(), 1);
-        watcher.arm(true).unwrap();
+        watcher.arm(&Attached::default(), true).unwrap();
         assert_eq!(calls(), 2);
         std::fs::remove_file(&file).unwrap();
-        watcher.arm(false).unwrap();
+        watcher.arm(&Attached::default(), false).unwrap();
         assert_eq!(calls(), 3);
     }
 
     #[test]
     fn a_limit_is_reported_and_gone_once_there_is_room() {
         let (_temp, _, mut watcher, _) = scarce(1, ArmError::Watches);
-        assert_eq!(watcher.arm(false), Err(ArmError::Watches));
-        assert_eq!(watcher.arm(false), Ok(()));
+        assert_eq!(watcher.arm(&Attached::default(), false), Err(ArmError::Watches));
+        assert_eq!(watcher.arm(&Attached::default(), false), Ok(()));
     }
 
     #[test]
     fn directories_that_vanish_while_they_are_watched_are_walked_again() {
         let (_temp, _, mut watcher, calls) = scarce(3, ArmError::Moved);
-        assert_eq!(watcher.arm(false), Ok(()));
+        assert_eq!(watcher.arm(&Attached::default(), false), Ok(()));
         assert_eq!(calls.load(Ordering::Relaxed), 4);
     }
 }

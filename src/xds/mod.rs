@@ -10,7 +10,7 @@
 //!
 //! Invariants: no lock is held while sending and nothing is queued per edit, so that a slow client only skips versions; a
 //! response names no resource twice; what was refused is not sent again unless the content differs; after quiescence
-//! nothing is sent.
+//! nothing is sent; on a port that others can listen in on, private keys are sent to nobody unless the operator says so.
 
 mod clients;
 mod codec;
@@ -27,6 +27,7 @@ mod sotw;
 mod stream;
 mod subscription;
 mod track;
+mod withhold;
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::service::Discovery;
 use super::stream::Shared;
+use super::withhold::Withhold;
 use super::{Clients, Listen, Metrics};
 use crate::snapshot::Store;
 
@@ -36,6 +37,8 @@ pub struct Options {
     pub identifier: String,
     /// How long connections may take to close after the end was asked for.
     pub drain: Duration,
+    /// Whether private keys are sent although others on the network could read them.
+    pub allow_plaintext_secrets: bool,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             gate_timeout: Duration::from_secs(20),
             identifier: concat!("chancery/", env!("CARGO_PKG_VERSION")).to_owned(),
             drain: Duration::from_secs(5),
+            allow_plaintext_secrets: false,
         }
     }
 }
@@ -83,14 +87,20 @@ impl Server {
                 (Socket::Unix(listener, SocketFile(path.clone())), listen.clone())
             }
         };
-        let Options { gate_timeout, identifier, drain } = options;
-        let shared = Shared { store, clients, metrics, gate_timeout, identifier: identifier.into() };
+        let Options { gate_timeout, identifier, drain, allow_plaintext_secrets } = options;
+        let withhold = (!allow_plaintext_secrets && !local.is_local()).then(Withhold::default);
+        let shared = Shared { store, clients, metrics, gate_timeout, identifier: identifier.into(), withhold };
         Ok(Self { socket, local, shared: Arc::new(shared), drain })
     }
 
     /// What is listened on, with the port that was chosen for port 0.
     pub fn local_addr(&self) -> &Listen {
         &self.local
+    }
+
+    /// Whether resources with private keys are sent to nobody.
+    pub fn withholds_private_keys(&self) -> bool {
+        self.shared.withhold.is_some()
     }
 
     /// Serves until `shutdown`; then every stream ends, and connections have the drain time to close.

@@ -18,7 +18,9 @@ use super::node;
 use super::order::{Conversation, Response};
 use super::service::Route;
 use super::track::Answer;
+use super::withhold::Withhold;
 use super::{Request, origins};
+use crate::diagnostic::without_secrets;
 use crate::envoy::Kind;
 use crate::snapshot::{Group, NodeFields, Snapshot, Store};
 
@@ -32,6 +34,8 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) gate_timeout: Duration,
     pub(super) identifier: Arc<str>,
+    /// Set if private keys are sent to nobody.
+    pub(super) withhold: Option<Withhold>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -152,7 +156,10 @@ impl Session {
     /// A node without a group keeps what it has.
     fn choose_group(&mut self) {
         let (Some(Identity { fields, id, client }), Some(snapshot)) = (&self.identity, &self.snapshot) else { return };
-        let group = snapshot.group_of(fields).cloned();
+        let group = snapshot.group_of(fields).cloned().map(|group| match &self.shared.withhold {
+            Some(withhold) => withhold.filter(group),
+            None => group,
+        });
         if group.as_ref().map(|group| group.name()) != self.group.as_ref().map(|group| group.name()) {
             let name = group.as_ref().map(|group| group.name().to_string());
             debug!(node = &**id, group = name, "node group chosen");
@@ -267,6 +274,8 @@ impl Session {
                 });
             }
             Answer::Nack { refused, code, message, unknown } => {
+                // A client may quote what it refuses.
+                let message = without_secrets(&message);
                 let current = self.group.as_ref().map(|group| &**group.resources(kind));
                 let origins = origins::of(&message, &refused, current);
                 self.shared.metrics.nack(kind);

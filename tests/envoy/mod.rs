@@ -2,6 +2,7 @@
 
 mod agreement;
 mod bad_edits;
+mod certificates;
 mod edits;
 mod groups;
 mod no_change;

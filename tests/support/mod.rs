@@ -10,6 +10,7 @@ pub(crate) mod envoy;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod port;
+pub(crate) mod tls;
 pub(crate) mod tools;
 pub(crate) mod upstream;
 pub(crate) mod xds_client;

@@ -12,6 +12,27 @@ pub(super) const CODES: &[Explanation] = &[
         "raise `max_direct_response_body_size_bytes` of the route table, or serve the body from a cluster",
     ),
     row(
+        "certificate-expired",
+        "a certificate that has expired",
+        "Clients and upstreams refuse it. Only a warning: other edits must still be possible.",
+        "tls_certificates: [{certificate_chain: old.crt, private_key: old.key}]",
+        "renew the certificate",
+    ),
+    row(
+        "certificate-name",
+        "a server name that no certificate is for",
+        "The filter chain takes connections for a name that is not among the certificates' DNS names, so clients refuse them.",
+        "filter_chain_match: {server_names: [b.example.com]} (with a certificate for a.example.com)",
+        "use a certificate with that name, or correct `server_names`",
+    ),
+    row(
+        "certificate-not-yet-valid",
+        "a certificate that is not valid yet",
+        "Clients and upstreams refuse it until its first day.",
+        "tls_certificates: [{certificate_chain: next.crt, private_key: next.key}]",
+        "wait, use the one before it, or correct the clock",
+    ),
+    row(
         "duplicate-address",
         "two listeners on one address",
         "Envoy refuses the second one.",
@@ -59,6 +80,13 @@ pub(super) const CODES: &[Explanation] = &[
         "Their statistics cannot be told apart.",
         "virtual_hosts: [{name: a, domains: [a.com]}, {name: a, domains: [b.com]}]",
         "rename one",
+    ),
+    row(
+        "encrypted-key",
+        "a private key that needs a password",
+        "Envoy cannot decrypt it without one, and refuses the certificate.",
+        "tls_certificates: [{certificate_chain: a.crt, private_key: encrypted.key}]",
+        "decrypt it with `openssl pkey`, or give its `password`",
     ),
     row(
         "exclusive-rewrites",
@@ -138,6 +166,20 @@ pub(super) const CODES: &[Explanation] = &[
         "use `type: STRICT_DNS`, or leave `type` out",
     ),
     row(
+        "incomplete-certificate",
+        "a certificate without its key, or a key without its certificate",
+        "Envoy needs both and refuses the rest.",
+        "tls_certificates: [{certificate_chain: a.crt}]",
+        "give both `certificate_chain` and `private_key`",
+    ),
+    row(
+        "key-mismatch",
+        "a private key of another certificate",
+        "Envoy refuses the pair. While both files are being replaced, what is served stays.",
+        "tls_certificates: [{certificate_chain: a.crt, private_key: b.key}]",
+        "give the key that the certificate was made for",
+    ),
+    row(
         "logical-dns-endpoints",
         "LOGICAL_DNS without exactly one endpoint",
         "Envoy refuses the cluster.",
@@ -145,11 +187,25 @@ pub(super) const CODES: &[Explanation] = &[
         "use `type: STRICT_DNS`",
     ),
     row(
+        "no-certificate",
+        "PEM without a certificate",
+        "The PEM blocks are of other kinds, or cannot be decoded, where a certificate is expected.",
+        "tls_certificates: [{certificate_chain: a.key, private_key: a.key}]",
+        "give a file with a `BEGIN CERTIFICATE` block",
+    ),
+    row(
         "no-client-ca",
         "client certificates that nobody verifies",
         "A certificate is required, and any will do, because no authority is named.",
         "require_client_certificate: true   # without validation_context",
         "add `validation_context: {trusted_ca: …}`",
+    ),
+    row(
+        "no-crl",
+        "PEM without a revocation list",
+        "The PEM blocks are of other kinds, or cannot be decoded, where a certificate revocation list is expected.",
+        "validation_context: {trusted_ca: ca.crt, crl: ca.crt}",
+        "give a file with a `BEGIN X509 CRL` block",
     ),
     row(
         "no-endpoints",
@@ -180,6 +236,13 @@ pub(super) const CODES: &[Explanation] = &[
         "add `retry_on: 5xx,reset`",
     ),
     row(
+        "no-private-key",
+        "PEM without a private key",
+        "The PEM blocks are of other kinds, or cannot be decoded, where a private key is expected.",
+        "tls_certificates: [{certificate_chain: a.crt, private_key: a.crt}]",
+        "give a file with a `BEGIN PRIVATE KEY` block",
+    ),
+    row(
         "no-routes",
         "no routes",
         "Every request is answered with 404.",
@@ -192,6 +255,13 @@ pub(super) const CODES: &[Explanation] = &[
         "Chains that match by server name need the TLS inspector, and never match without.",
         "filter_chain_match: {server_names: [a.com]}   # without tls_inspector",
         "add `tls_inspector` to `listener_filters`",
+    ),
+    row(
+        "not-pem",
+        "a certificate or key that is not PEM",
+        "Envoy reads certificates, keys and revocation lists as PEM: base64 between `-----BEGIN …-----` and `-----END …-----`.",
+        "tls_certificates: [{certificate_chain: a.der, private_key: a.key}]",
+        "convert it, for example with `openssl x509 -inform DER`",
     ),
     row(
         "original-dst",
@@ -346,6 +416,13 @@ pub(super) const CODES: &[Explanation] = &[
         "It is served, and may be used by what this server does not know.",
         "clusters: [{name: old}]   # no route leads to it",
         "remove it if it is left over",
+    ),
+    row(
+        "unsupported-key",
+        "a certificate for a key that Envoy does not take",
+        "Envoy takes RSA keys of 2048 bits and more and ECDSA keys on P-256, P-384 and P-521, and refuses all others.",
+        "tls_certificates: [{certificate_chain: ed25519.crt, private_key: ed25519.key}]",
+        "make a new key, such as `openssl ecparam -name prime256v1 -genkey`",
     ),
     row(
         "unused-filter-config",

@@ -47,6 +47,13 @@ pub(super) const CODES: &[Explanation] = &[
         "use what the finding names instead",
     ),
     row(
+        "duplicate-certificate",
+        "a certificate given twice in one context",
+        "Certificates from files become secrets that are named after their files: two of one file would be one.",
+        "tls_certificates: [{certificate_chain: a.crt, private_key: a.key}, {certificate_chain: a.crt, private_key: b.key}]",
+        "remove one of them",
+    ),
+    row(
         "duplicate-field",
         "one field written twice",
         "A field has two names in JSON, such as `stat_prefix` and `statPrefix`; only one of them may be used.",
@@ -87,6 +94,13 @@ pub(super) const CODES: &[Explanation] = &[
         "Envoy's own form of a duration is decimal seconds with an `s`.",
         r#"connect_timeout: 250ms   # inside "@type""#,
         r#"write `0.25s`; `250ms` is understood outside of "@type""#,
+    ),
+    row(
+        "empty-file",
+        "a certificate or key file without content",
+        "The file that a path names is there, but holds nothing; it may be in the middle of being written.",
+        "tls_certificates: [{certificate_chain: empty.crt, private_key: a.key}]",
+        "write the file; it is read again when it changes",
     ),
     row(
         "empty-topology",
@@ -159,6 +173,13 @@ pub(super) const CODES: &[Explanation] = &[
         "the finding says which rule it is",
     ),
     row(
+        "missing-file",
+        "a certificate or key file that is not there",
+        "A text in place of a certificate, key or authority is the path of a file beside the topology.",
+        "validation_context: {trusted_ca: certs/none.crt}",
+        "correct the path, which is relative to the topology file; for a file on the proxy's host write `{filename: …}`",
+    ),
+    row(
         "missing-match",
         "a node group that does not say which nodes are its own",
         "An empty `match: {}` takes every node, so leaving it out would be too easy a mistake.",
@@ -199,6 +220,13 @@ pub(super) const CODES: &[Explanation] = &[
         "Node groups are ordered, and documents are not.",
         "node_groups: […]   # in two documents",
         "move all definitions into one document",
+    ),
+    row(
+        "not-a-path",
+        "content where a path is expected",
+        "A text in place of a certificate, key or authority is the path of a file, never the content itself.",
+        r#"private_key: "-----BEGIN …""#,
+        "put it in a file of its own, or write `{inline_string: …}`",
     ),
     row(
         "not-utf8",
@@ -299,6 +327,13 @@ pub(super) const CODES: &[Explanation] = &[
         "use one of the resource types, such as a Cluster or a Listener",
     ),
     row(
+        "unnamed-certificate",
+        "one of several certificates without a file to be named after",
+        "Certificates of which some are in files become secrets that are named after those files.",
+        "tls_certificates: [{certificate_chain: a.crt, private_key: a.key}, {certificate_chain: {inline_string: …}, …}]",
+        "make it an item of `secrets`, and name it in `tls_certificate_sds_secret_configs`",
+    ),
+    row(
         "unnamed-chain",
         "a filter chain without a name",
         "The listener has several chains, and the routes of each get a name derived from its chain's.",
@@ -311,6 +346,13 @@ pub(super) const CODES: &[Explanation] = &[
         "The first group that matches takes a node, and an earlier one matches all that this one does.",
         "node_groups: [{name: all, match: {}}, {name: edge, match: {cluster: edge}}]",
         "move the narrower group up",
+    ),
+    row(
+        "unreadable-file",
+        "a certificate or key file that cannot be read",
+        "The file is there, but permissions, its kind or its size keep it from being read.",
+        "validation_context: {trusted_ca: /dev/null}",
+        "let the user of this process read the file, and name a regular one",
     ),
     row(
         "unsupported-version",

@@ -11,7 +11,7 @@ use super::original::{Original, tree};
 use crate::diagnostic::{Files, Findings};
 use crate::envoy::json::{self, Redact};
 use crate::envoy::{DynamicMessage, Kind, MessageDescriptor, Node, Path, Schema, canonical};
-use crate::expand;
+use crate::expand::{self, Beside};
 use crate::source::Document;
 use crate::topology;
 
@@ -64,8 +64,12 @@ pub(super) fn confirm(schema: &Schema, items: Items, originals: &[&Original]) ->
     let text = yaml::to_string(&document("", items));
     let document = Document { name: Arc::from("<import>"), bytes: Arc::from(text.into_bytes()) };
     let mut findings = Findings::new();
-    let topology = topology::parse(&[document], &mut Files::new(), &mut findings);
-    let natives = expand::expand(schema, topology, &mut findings);
+    let mut files = Files::new();
+    let topology = topology::parse(&[document], &mut files, &mut findings);
+    // What is imported names no files beside it: its paths are those of the proxies' hosts.
+    let attachments = BTreeMap::<&str, &[u8]>::new();
+    let beside = Beside { files: &files, attachments: &attachments };
+    let natives = expand::expand(schema, topology, beside, &mut findings);
     let mut found = BTreeMap::new();
     for native in natives {
         let read = read(schema, native.kind, &native.node, &mut findings);

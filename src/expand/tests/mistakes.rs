@@ -329,7 +329,7 @@ fn nesting_has_an_end() {
     let items =
         vec![Item { kind: Some(Kind::Listener), node, path: "listeners[0]".into(), groups: Membership::all(1) }];
     let mut found = Findings::new();
-    expand(&Schema::embedded(), Topology { items, ..Topology::default() }, &mut found);
+    expand(&Schema::embedded(), Topology { items, ..Topology::default() }, alone(), &mut found);
     let codes: Vec<_> = found.as_slice().iter().map(|finding| finding.code).collect();
     assert_eq!(codes, ["too-deep"]);
 }
@@ -348,7 +348,7 @@ fn help_names_the_remedy() {
         let document = Document { name: "t.yaml".into(), bytes: text.as_bytes().into() };
         let mut found = Findings::new();
         let topology = crate::topology::parse(&[document], &mut Files::new(), &mut found);
-        expand(&Schema::embedded(), topology, &mut found);
+        expand(&Schema::embedded(), topology, alone(), &mut found);
         let [finding] = found.as_slice() else { panic!("{found:?}") };
         (finding.path.clone(), finding.help.clone().unwrap_or_default())
     };

@@ -1,6 +1,7 @@
 //! YAML in, native JSON out.
 
 mod cluster;
+mod data_source;
 mod defaults;
 mod extension;
 mod listener;
@@ -11,7 +12,7 @@ mod scalar;
 mod tls;
 mod whole;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value as Json, json};
 
@@ -19,12 +20,25 @@ use super::*;
 use crate::diagnostic::{Files, Report};
 use crate::source::Document;
 
+/// No file is attached.
+fn alone() -> Beside<'static> {
+    static FILES: LazyLock<Files> = LazyLock::new(Files::new);
+    static NONE: BTreeMap<&str, &[u8]> = BTreeMap::new();
+    Beside { files: &FILES, attachments: &NONE }
+}
+
 /// The resources that a topology stands for and its findings, one line each.
 fn outcome(text: &str) -> (Vec<Native>, Vec<String>) {
+    outcome_beside(text, &BTreeMap::new())
+}
+
+/// The same with attached files.
+fn outcome_beside(text: &str, attached: &BTreeMap<&str, &[u8]>) -> (Vec<Native>, Vec<String>) {
     let document = Document { name: "t.yaml".into(), bytes: text.as_bytes().into() };
     let (mut files, mut findings) = (Files::new(), Findings::new());
     let topology = crate::topology::parse(&[document], &mut files, &mut findings);
-    let natives = expand(&Schema::embedded(), topology, &mut findings);
+    let beside = Beside { files: &files, attachments: attached };
+    let natives = expand(&Schema::embedded(), topology, beside, &mut findings);
     let report = Report::new(findings, Arc::new(files));
     let line = |finding: &Finding| report.render(finding).lines().next().unwrap().to_owned();
     (natives, report.findings().iter().map(line).collect())

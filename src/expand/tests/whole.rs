@@ -343,7 +343,7 @@ fn no_kind_of_value_anywhere_is_a_panic() {
             let items = vec![Item { kind: *kind, node, path: item.clone(), groups: groups.clone() }];
             let static_resources = topology.static_resources.clone();
             let topology = Topology { items, static_resources, ..Topology::default() };
-            expand(&schema, topology, &mut Findings::new());
+            expand(&schema, topology, alone(), &mut Findings::new());
         }
     }
 }

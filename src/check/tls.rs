@@ -1,0 +1,270 @@
+//! Certificates and keys that a proxy would refuse, or that its clients will.
+//!
+//! Only what is in the topology or attached to it can be seen; a file on the proxy's host, a secret of its bootstrap and
+//! what a key provider holds cannot. No message repeats any content.
+
+use std::collections::BTreeMap;
+
+use super::tls_material::{self, Certificate, Flaw};
+use super::{Checked, group};
+use crate::diagnostic::{Finding, Findings, Level};
+use crate::envoy::{self, DynamicMessage, Kind, Path, ReflectMessage as _, Schema, Segment, field};
+use crate::topology::NodeGroup;
+
+/// What of a name under `DataSource` is for nobody else to see.
+const PRIVATE: [&str; 6] = ["private_key", "pkcs12", "password", "keys", "secret", "secrets"];
+
+/// What is wrong with the material itself, then which names no certificate is for: secrets go by name within a node group.
+pub(super) fn check(schema: &Schema, resources: &[Checked], groups: &[NodeGroup], now: i64, findings: &mut Findings) {
+    let shown: Vec<_> = resources.iter().map(|resource| material(schema, resource, now, findings)).collect();
+    let relevant = |kind| matches!(kind, Kind::Secret | Kind::Listener);
+    let members: Vec<_> = resources
+        .iter()
+        .zip(&shown)
+        .filter(|(resource, _)| relevant(resource.native.kind))
+        .map(|(resource, shown)| ((resource, shown.as_ref()), &resource.native.groups))
+        .collect();
+    group::each(&members, groups, findings, |members, _, findings| {
+        let secrets = members.iter().filter(|(resource, _)| resource.native.kind == Kind::Secret);
+        let secrets = secrets.filter_map(|(secret, shown)| Some((secret.native.name.as_str(), (*shown)?))).collect();
+        for (resource, _) in members {
+            if resource.native.kind == Kind::Listener && !resource.broken {
+                server_names(schema, resource, &secrets, findings);
+            }
+        }
+    });
+}
+
+/// Looks at every certificate in a resource; returns the last that is shown.
+fn material(schema: &Schema, resource: &Checked, now: i64, findings: &mut Findings) -> Option<Certificate> {
+    let mut shown = None;
+    if may_hold_tls(resource.native.kind) {
+        envoy::visit(schema, &resource.message, &mut |path, message| {
+            let mut look = Look { resource, path, now, findings };
+            match message.descriptor().full_name() {
+                "envoy.extensions.transport_sockets.tls.v3.TlsCertificate" => shown = look.certificate(message),
+                "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext" => look.validation(message),
+                _ => {}
+            }
+        });
+    }
+    shown
+}
+
+/// Whether a resource holds a private key, or another secret, in the clear.
+pub(crate) fn holds_private_key(schema: &Schema, kind: Kind, message: &DynamicMessage) -> bool {
+    let mut found = false;
+    if may_hold_tls(kind) {
+        envoy::visit(schema, message, &mut |path, message| {
+            let last = path.segments().iter().rev().find_map(|segment| match segment {
+                Segment::Field(name) => Some(name.as_str()),
+                _ => None,
+            });
+            found |= message.descriptor().full_name() == "envoy.config.core.v3.DataSource"
+                && last.is_some_and(|name| PRIVATE.contains(&name))
+                && inline(message).is_some();
+        });
+    }
+    found
+}
+
+fn may_hold_tls(kind: Kind) -> bool {
+    matches!(kind, Kind::Secret | Kind::Listener | Kind::Cluster | Kind::ExtensionConfig)
+}
+
+/// The content of a `DataSource` that holds it itself, and the field that it is in.
+fn inline(source: &DynamicMessage) -> Option<(&'static str, &[u8])> {
+    let text = field::string(source, "inline_string").map(|text| ("inline_string", text.as_bytes()));
+    text.or_else(|| field::bytes(source, "inline_bytes").map(|bytes| ("inline_bytes", bytes)))
+}
+
+/// One message with certificates in it.
+struct Look<'a> {
+    resource: &'a Checked,
+    path: &'a Path,
+    now: i64,
+    findings: &'a mut Findings,
+}
+
+impl Look<'_> {
+    /// The content of a field and its path.
+    fn source<'m>(&self, message: &'m DynamicMessage, name: &str) -> Option<(Path, &'m [u8])> {
+        let (specifier, bytes) = inline(field::message(message, name)?)?;
+        let mut path = self.path.clone();
+        path.field(name);
+        path.field(specifier);
+        Some((path, bytes))
+    }
+
+    fn push(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    /// A certificate with its key; returns the certificate that is shown, if it can be seen.
+    fn certificate(&mut self, message: &DynamicMessage) -> Option<Certificate> {
+        self.complete(message);
+        let chain = self.source(message, "certificate_chain").and_then(|(path, bytes)| {
+            let found = self.understood(tls_material::certificates(bytes), "a certificate", "no-certificate", &path)?;
+            for certificate in &found {
+                self.validity(certificate, &path);
+            }
+            let leaf = found.into_iter().next()?;
+            if let Some(why) = leaf.unsupported() {
+                let finding = self.resource.error("unsupported-key", &path, format!("the certificate is for {why}"));
+                self.push(
+                    finding
+                        .help("Envoy refuses it: make a new key, such as `openssl ecparam -name prime256v1 -genkey`"),
+                );
+            }
+            Some(leaf)
+        });
+        let key = self.source(message, "private_key").and_then(|(path, bytes)| {
+            let key = match tls_material::private_key(bytes) {
+                // Envoy decrypts it; nothing more can be said.
+                Err(Flaw::Encrypted) if field::message(message, "password").is_some() => return None,
+                Err(Flaw::Encrypted) => {
+                    let finding = self.resource.error("encrypted-key", &path, "the private key is encrypted");
+                    self.push(finding.help("decrypt it (`openssl pkey -in KEY -out KEY`), or give its `password`"));
+                    return None;
+                }
+                outcome => self.understood(outcome, "a private key", "no-private-key", &path)?,
+            };
+            Some((path, key))
+        });
+        if let (Some(certificate), Some((path, key))) = (&chain, key)
+            && certificate.has_key(&key) == Some(false)
+        {
+            let finding =
+                self.resource.error("key-mismatch", &path, "the private key is not the one of the certificate");
+            let help = "if both are being replaced, what is served stays until the second one is there";
+            let mut chain = self.path.clone();
+            chain.field("certificate_chain");
+            let span = self.resource.span(&chain);
+            self.push(finding.help(help).related(span, "the certificate"));
+        }
+        chain
+    }
+
+    /// A certificate needs a key, and a key a certificate.
+    fn complete(&mut self, message: &DynamicMessage) {
+        let has = |name| field::message(message, name).is_some();
+        let missing = match (has("certificate_chain"), has("private_key") || has("private_key_provider")) {
+            _ if self.resource.broken || has("pkcs12") => return,
+            (true, false) => "private_key",
+            (false, true) => "certificate_chain",
+            _ => return,
+        };
+        let finding =
+            self.resource.error("incomplete-certificate", self.path, format!("this certificate has no `{missing}`"));
+        self.push(finding.help("Envoy needs both: `{certificate_chain: …, private_key: …}`"));
+    }
+
+    fn validation(&mut self, message: &DynamicMessage) {
+        if let Some((path, bytes)) = self.source(message, "trusted_ca")
+            && let Some(found) =
+                self.understood(tls_material::certificates(bytes), "a certificate", "no-certificate", &path)
+            && found.iter().all(|authority| authority.not_after < self.now)
+            && let Some(authority) = found.first()
+        {
+            // Of a bundle some may be out of date.
+            self.validity(authority, &path);
+        }
+        if let Some((path, bytes)) = self.source(message, "crl") {
+            self.understood(tls_material::revocations(bytes), "a certificate revocation list", "no-crl", &path);
+        }
+    }
+
+    /// What was found, or a finding about what was not.
+    fn understood<T>(&mut self, outcome: Result<T, Flaw>, what: &str, code: &'static str, path: &Path) -> Option<T> {
+        let (code, message) = match outcome {
+            Ok(found) => return Some(found),
+            Err(Flaw::NotPem) => ("not-pem", format!("{what} in PEM is expected here, and this is not PEM")),
+            Err(Flaw::Absent | Flaw::Encrypted) => (code, format!("there is not {what} among the PEM blocks here")),
+            Err(Flaw::Malformed) => (code, format!("{what} is expected here, and its PEM block holds something else")),
+        };
+        let finding = self.resource.error(code, path, message);
+        self.push(finding.help(
+            "PEM is text between `-----BEGIN …-----` and `-----END …-----`; a file that is being \
+                                written is read again when it changes",
+        ));
+        None
+    }
+
+    fn validity(&mut self, certificate: &Certificate, path: &Path) {
+        let [from, until] = &certificate.validity;
+        let finding = match () {
+            () if certificate.not_after < self.now => {
+                self.resource.error("certificate-expired", path, format!("the certificate expired: {until}"))
+            }
+            () if certificate.not_before > self.now => self.resource.error(
+                "certificate-not-yet-valid",
+                path,
+                format!("the certificate is not valid before {from}"),
+            ),
+            () => return,
+        };
+        // Only a warning: the day on which it expires, other edits must still be possible.
+        self.push(Finding { level: Level::Warning, ..finding });
+    }
+}
+
+/// Connections are taken for names that no certificate of the chain is for.
+fn server_names(schema: &Schema, listener: &Checked, secrets: &BTreeMap<&str, &Certificate>, findings: &mut Findings) {
+    for (index, chain) in field::messages(&listener.message, "filter_chains").enumerate() {
+        let Some(matches) = field::message(chain, "filter_chain_match") else { continue };
+        let Some(shown) = field::message(chain, "transport_socket").and_then(|socket| shown(schema, socket, secrets))
+        else {
+            continue;
+        };
+        for (position, name) in field::strings(matches, "server_names").into_iter().enumerate() {
+            if shown.iter().any(|certificate| certificate.covers(name)) {
+                continue;
+            }
+            let mut path = Path::new();
+            path.field("filter_chains");
+            path.index(index);
+            path.field("filter_chain_match");
+            path.field("server_names");
+            path.index(position);
+            let message = format!("no certificate of this filter chain is for `{name}`");
+            let finding = listener.error("certificate-name", &path, message);
+            let mut names: Vec<&str> =
+                shown.iter().flat_map(|certificate| &certificate.names).map(String::as_str).collect();
+            names.sort_unstable();
+            let help = if names.is_empty() {
+                "it has no DNS names among its subject alternative names, which are all that clients look at".to_owned()
+            } else {
+                format!("its names are {}", names.join(", "))
+            };
+            findings.push(Finding { level: Level::Warning, ..finding.help(help) });
+        }
+    }
+}
+
+/// All certificates of a transport socket; `None` if it has none, or one that cannot be seen.
+fn shown<'a>(
+    schema: &Schema,
+    socket: &DynamicMessage,
+    secrets: &BTreeMap<&str, &'a Certificate>,
+) -> Option<Vec<std::borrow::Cow<'a, Certificate>>> {
+    use std::borrow::Cow;
+    let mut found = Some(Vec::new());
+    envoy::visit(schema, socket, &mut |_, message| {
+        if message.descriptor().full_name() != "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext" {
+            return;
+        }
+        let own = field::messages(message, "tls_certificates").map(|certificate| {
+            let (_, bytes) = inline(field::message(certificate, "certificate_chain")?)?;
+            tls_material::certificates(bytes).ok()?.into_iter().next().map(Cow::Owned)
+        });
+        let referred = field::messages(message, "tls_certificate_sds_secret_configs")
+            .map(|config| secrets.get(field::string(config, "name")?).copied().map(Cow::Borrowed));
+        for certificate in own.chain(referred) {
+            found = found.take().and_then(|mut found| {
+                found.push(certificate?);
+                Some(found)
+            });
+        }
+    });
+    found.filter(|found| !found.is_empty())
+}
