@@ -15,14 +15,6 @@ pub enum Listen {
 }
 
 impl Listen {
-    /// The TCP address, if it is one.
-    pub fn tcp(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(address) => Some(*address),
-            Self::Unix(_) => None,
-        }
-    }
-
     /// Whether only this machine can connect.
     pub fn is_local(&self) -> bool {
         match self {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::yaml;
 use super::fold::{Null, Object};
-use super::original::{Original, tree};
+use super::original::Original;
 use crate::diagnostic::{Files, Findings};
 use crate::envoy::json::{self, Redact};
 use crate::envoy::{DynamicMessage, Kind, MessageDescriptor, Node, Path, Schema, canonical};
@@ -98,7 +98,7 @@ fn object(original: &Original) -> Value {
 }
 
 fn message(schema: &Schema, kind: Kind, json: &Value) -> Option<DynamicMessage> {
-    read(schema, kind, &tree(json), &mut Findings::new())
+    read(schema, kind, &json::tree(json), &mut Findings::new())
 }
 
 fn read(schema: &Schema, kind: Kind, node: &Node, findings: &mut Findings) -> Option<DynamicMessage> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::fold::Object;
 use crate::diagnostic::{Files, Finding, Findings, Level, Span};
@@ -234,22 +234,4 @@ fn into_entries(node: Node) -> Vec<Entry> {
 
 fn into_items(node: Node) -> Vec<Node> {
     if let Value::List(items) = node.value { items } else { Vec::new() }
-}
-
-/// JSON as a tree without places.
-pub(super) fn tree(json: &Json) -> Node {
-    let span = Span::default();
-    let value = match json {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Bool(*value),
-        Json::Number(number) => Value::Number(number.to_string()),
-        Json::String(text) => Value::String(text.clone()),
-        Json::Array(items) => Value::List(items.iter().map(tree).collect()),
-        Json::Object(map) => Value::Map(fields(map)),
-    };
-    Node { span, value }
-}
-
-fn fields(map: &Map<String, Json>) -> Vec<Entry> {
-    map.iter().map(|(key, value)| Entry::new(key, Span::default(), tree(value))).collect()
 }

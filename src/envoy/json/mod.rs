@@ -16,7 +16,7 @@ mod write;
 mod tests;
 
 pub use read::read;
-pub use write::{Redact, write};
+pub use write::{Redact, tree, write};
 
 pub(super) use any::read_typed_struct;
 pub(super) use read::{Mistakes, read_noting};

@@ -150,7 +150,7 @@ impl Writer<'_> {
         let Some(descriptor) = self.schema.message(any::message_name(&url).unwrap_or(&url)) else { return };
         let Some(value) = out.get("value") else { return };
         let mut findings = crate::diagnostic::Findings::new();
-        let node = node(value);
+        let node = tree(value);
         let (typed, _) = super::read_noting(self.schema, &descriptor, &node, &mut Path::new(), &mut findings, depth);
         let value = if findings.has_errors() {
             message.get_field_by_name("value").map(|value| self.single(&Kind::Bool, &value, true, depth))
@@ -232,17 +232,17 @@ fn camel(path: &str) -> String {
     out
 }
 
-/// JSON without a place in any file.
-pub(super) fn node(json: &Json) -> Node {
+/// JSON as a tree without a place in any file.
+pub fn tree(json: &Json) -> Node {
     let span = Span::default();
     let value = match json {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Bool(*value),
         Json::Number(number) => Value::Number(number.to_string()),
         Json::String(text) => Value::String(text.clone()),
-        Json::Array(items) => Value::List(items.iter().map(node).collect()),
+        Json::Array(items) => Value::List(items.iter().map(tree).collect()),
         Json::Object(entries) => {
-            Value::Map(entries.iter().map(|(key, value)| Entry::new(key.as_str(), span, node(value))).collect())
+            Value::Map(entries.iter().map(|(key, value)| Entry::new(key.as_str(), span, tree(value))).collect())
         }
     };
     Node { span, value }

@@ -7,7 +7,7 @@ use super::{MAX_BYTES, MAX_DEPTH, MAX_DOCUMENTS, place};
 use crate::diagnostic::{FileId, Finding, Span};
 
 /// What the library says, what it means, and what to do.
-const SYNTAX: [(&str, &str, &str); 18] = [
+const SYNTAX: [(&str, &str, &str); 17] = [
     (
         "illegal placement of ':'",
         "a `:` is not expected here",
@@ -28,7 +28,6 @@ const SYNTAX: [(&str, &str, &str); 18] = [
         "check the indentation; the list above may have ended too early",
     ),
     ("did not find expected key", "a key is expected here", "check the indentation, quotes and brackets before this"),
-    ("simple key expected", "this line has no `:`", "write `key: value`, or `- ` before a list item"),
     ("simple key expect", "this line has no `:`", "write `key: value`, or `- ` before a list item"),
     ("unknown escape", "a double-quoted text has an unknown `\\` escape", "use single quotes, or write `\\\\`"),
     (
