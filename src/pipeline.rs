@@ -79,7 +79,7 @@ pub fn compile(schema: &Schema, documents: &[Document], world: &World<'_>) -> Co
     let beside = Beside { files: &files, attachments: world.attachments };
     let natives = expand::expand(schema, topology, beside, &mut findings);
     let checked = check::check(schema, natives, &node_groups, world.now, &mut findings);
-    let groups = if findings.has_errors() { BTreeMap::new() } else { grouped(schema, &checked, &node_groups, &files) };
+    let groups = if findings.has_errors() { BTreeMap::new() } else { encode(schema, &checked, &node_groups, &files) };
     let selectors = node_groups.iter().map(|group| (Arc::clone(&group.name), group.selector.clone())).collect();
     Compiled { report: Report::new(findings, Arc::new(files)), groups, selectors, static_resources }
 }
@@ -99,7 +99,7 @@ pub fn build(schema: &Schema, documents: &[Document], world: &World<'_>, previou
 }
 
 /// Encodes each resource once and gives it to every group that it is for. A group without resources is a group too.
-fn grouped(
+pub fn encode(
     schema: &Schema,
     checked: &[Checked],
     node_groups: &[NodeGroup],
@@ -107,7 +107,7 @@ fn grouped(
 ) -> BTreeMap<Arc<str>, Vec<Arc<Resource>>> {
     let mut groups: Vec<Vec<Arc<Resource>>> = vec![Vec::new(); node_groups.len()];
     for resource in checked {
-        let encoded = Arc::new(encode(schema, resource, files));
+        let encoded = Arc::new(encode_one(schema, resource, files));
         for group in resource.native.groups.iter() {
             groups[group].push(Arc::clone(&encoded));
         }
@@ -115,7 +115,7 @@ fn grouped(
     node_groups.iter().map(|group| Arc::clone(&group.name)).zip(groups).collect()
 }
 
-fn encode(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
+fn encode_one(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
     let (native, message) = (&resource.native, &resource.message);
     let span = native.node.span;
     let origin = Origin {
