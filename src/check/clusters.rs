@@ -13,6 +13,14 @@ pub(super) fn cluster(site: &Site<'_>, findings: &mut Findings) {
     if field::message(message, "cluster_type").is_some() {
         return;
     }
+    if field::message(message, "eds_cluster_config").is_some()
+        && field::enum_name(message, "type").is_some_and(|kind| kind != "EDS")
+        && site.is_whole()
+    {
+        let text = "`eds_cluster_config` is for clusters of type EDS: Envoy refuses this one";
+        let help = "write `type: EDS`, or remove it";
+        findings.push(site.error("eds-config", steps!["eds_cluster_config"], text).help(help));
+    }
     let mut endpoints = Vec::new();
     if let Some(assignment) = field::message(message, "load_assignment") {
         collect(assignment, &site.at(steps!["load_assignment"]), &mut endpoints);

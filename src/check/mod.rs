@@ -8,9 +8,12 @@
 //! of all resources that the same nodes are served are held against each other. Checks of things that are absent keep quiet
 //! about items with errors: what could not be read looks absent.
 
+mod alternatives;
+mod balancing;
 mod clusters;
 mod codes;
 mod domains;
+mod extensions;
 mod facts;
 mod filter_order;
 mod filters;
@@ -19,9 +22,12 @@ mod group;
 mod grpc;
 mod hashing;
 mod headers;
+mod health;
 mod jwt;
+mod limits;
 mod listeners;
 mod overrides;
+mod protocols;
 mod re2;
 mod references;
 mod regexes;
@@ -29,10 +35,13 @@ mod retries;
 mod routes;
 mod shadows;
 mod site;
+mod sockets;
+mod templates;
 mod tls;
 mod tls_material;
 mod transport;
 mod unused;
+mod upgrades;
 mod weights;
 
 #[cfg(test)]
@@ -141,27 +150,54 @@ fn alone<'a>(schema: &Schema, resource: &'a Checked, findings: &mut Findings) ->
         each(descriptor.full_name(), &site, findings);
     });
     filter_order::check(resource, &facts, findings);
+    health::grpc(resource, &facts, findings);
+    overrides::unsupported(resource, &facts, findings);
     Noted { resource, facts }
 }
 
 /// Every check of a single message, by the message's type.
 fn each(name: &str, site: &Site<'_>, findings: &mut Findings) {
+    alternatives::check(name, site, findings);
+    extensions::wrapper(name, site, findings);
+    limits::pairs(name, site, findings);
     match name {
-        "envoy.config.cluster.v3.Cluster" => clusters::cluster(site, findings),
+        "envoy.config.cluster.v3.Cluster" => {
+            clusters::cluster(site, findings);
+            balancing::policy(site, findings);
+            extensions::options(site, findings);
+            health::names(site, findings);
+            protocols::cluster(site, findings);
+        }
+        "envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector" => balancing::selector(site, findings),
+        "envoy.config.cluster.v3.Cluster.MaglevLbConfig"
+        | "envoy.extensions.load_balancing_policies.maglev.v3.Maglev" => limits::maglev(site, findings),
         "envoy.config.cluster.v3.CircuitBreakers" => clusters::thresholds(site, findings),
         "envoy.config.endpoint.v3.ClusterLoadAssignment" => clusters::endpoints(site, findings),
+        "envoy.config.core.v3.BindConfig" => sockets::source(site, findings),
+        "envoy.config.core.v3.CidrRange" => listeners::range(site, findings),
+        "envoy.config.core.v3.HealthCheck.HttpHealthCheck" => health::statuses(site, findings),
+        "envoy.config.core.v3.HealthCheck.Payload" => health::payload(site, findings),
         "envoy.config.core.v3.RetryPolicy" => retries::tokens(site, findings),
         "envoy.config.core.v3.SubstitutionFormatString" => formats::substitution(site, findings),
-        "envoy.config.listener.v3.Listener" => listeners::listener(site, findings),
+        "envoy.config.listener.v3.FilterChain" => sockets::chain(site, findings),
+        "envoy.config.listener.v3.Listener" => {
+            listeners::listener(site, findings);
+            sockets::listener(site, findings);
+        }
         "envoy.config.route.v3.RetryPolicy" => retries::policy(site, findings),
-        "envoy.config.route.v3.RouteAction" => routes::action(site, findings),
+        "envoy.config.route.v3.RouteAction" => {
+            routes::action(site, findings);
+            upgrades::check(site, findings);
+        }
         "envoy.config.route.v3.RouteConfiguration" => {
             domains::table(site, findings);
             routes::bodies(site, findings);
+            routes::specifiers(site, findings);
             headers::changes(site, findings);
         }
         "envoy.config.route.v3.Route" => {
             routes::route(site, findings);
+            templates::route(site, findings);
             headers::changes(site, findings);
         }
         "envoy.config.route.v3.VirtualHost" => {
@@ -173,10 +209,19 @@ fn each(name: &str, site: &Site<'_>, findings: &mut Findings) {
         "envoy.config.route.v3.WeightedCluster.ClusterWeight" => headers::changes(site, findings),
         "envoy.extensions.filters.http.fault.v3.HTTPFault" => filters::fault(site, findings),
         "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication" => jwt::check(site, findings),
-        "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit" => filters::local_ratelimit(site, findings),
-        facts::MANAGER => filters::manager(site, findings),
+        "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit" => {
+            filters::local_ratelimit(site, findings);
+            limits::bucket(site, findings);
+        }
+        facts::MANAGER => {
+            filters::manager(site, findings);
+            upgrades::check(site, findings);
+        }
+        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig" => formats::tunnel(site, findings),
+        "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext" => transport::names(site, findings),
         "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext" => transport::downstream(site, findings),
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext" => transport::upstream(site, findings),
+        "google.protobuf.Duration" => limits::duration(site, findings),
         "envoy.type.matcher.v3.RegexMatcher" => regexes::check(site, findings),
         _ => {}
     }
