@@ -26,10 +26,7 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("envoy.config.trace.v3.OpenTelemetryConfig", &["grpc_service", "http_service", "exporter"]),
     ("envoy.extensions.filters.http.basic_auth.v3.BasicAuth", &["users"]),
     ("envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor", &["grpc_service", "http_service"]),
-    (
-        "envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule",
-        &["on_header_present", "on_header_missing"],
-    ),
+    ("envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule", &["on_header_present", "on_header_missing"]),
 ];
 
 const MANAGER: &str = super::facts::MANAGER;

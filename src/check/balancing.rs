@@ -27,7 +27,8 @@ pub(super) fn policy(site: &Site<'_>, findings: &mut Findings) {
         return;
     }
     if policy == "LOAD_BALANCING_POLICY_CONFIG" {
-        let text = "this `lb_policy` stands for a `load_balancing_policy`, and there is none: Envoy refuses the cluster";
+        let text =
+            "this `lb_policy` stands for a `load_balancing_policy`, and there is none: Envoy refuses the cluster";
         findings.push(site.error("lb-policy", here, text).help("add `load_balancing_policy`, or name a policy"));
         return;
     }
@@ -36,7 +37,8 @@ pub(super) fn policy(site: &Site<'_>, findings: &mut Findings) {
         let text = "a cluster that chooses endpoints itself has no subsets: Envoy refuses it";
         findings.push(site.error("lb-policy", steps!["lb_subset_config"], text).help("remove `lb_subset_config`"));
     }
-    let custom = field::message(message, "cluster_type").map(|custom| field::string(custom, "name").unwrap_or_default());
+    let custom =
+        field::message(message, "cluster_type").map(|custom| field::string(custom, "name").unwrap_or_default());
     let kind = field::enum_name(message, "type").unwrap_or_else(|| "STATIC".to_owned());
     let chooses = match custom {
         Some(name) if OWN.contains(&name) || name == "envoy.cluster.original_dst" => true,
@@ -58,7 +60,9 @@ pub(super) fn policy(site: &Site<'_>, findings: &mut Findings) {
 
 /// Where a subset is empty, a selector may fall back to fewer of its keys.
 pub(super) fn selector(site: &Site<'_>, findings: &mut Findings) {
-    if field::enum_name(site.message, "fallback_policy").is_none_or(|policy| policy != "KEYS_SUBSET") || !site.is_whole() {
+    if field::enum_name(site.message, "fallback_policy").is_none_or(|policy| policy != "KEYS_SUBSET")
+        || !site.is_whole()
+    {
         return;
     }
     let keys = field::strings(site.message, "keys");

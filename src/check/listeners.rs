@@ -149,7 +149,9 @@ fn combinations(site: &Site<'_>, matcher: Option<&DynamicMessage>) -> Vec<Vec<Ve
 
 /// A range of addresses, wherever it stands.
 pub(super) fn range(site: &Site<'_>, findings: &mut Findings) {
-    let Some(prefix) = field::string(site.message, "address_prefix").filter(|prefix| !prefix.is_empty()) else { return };
+    let Some(prefix) = field::string(site.message, "address_prefix").filter(|prefix| !prefix.is_empty()) else {
+        return;
+    };
     if prefix.parse::<IpAddr>().is_err() {
         let text = format!("`{prefix}` is not an IP address: Envoy refuses the resource");
         let help = "write `{address_prefix: 10.0.0.0, prefix_len: 8}`, or `10.0.0.0/8` for short";

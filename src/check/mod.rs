@@ -13,6 +13,7 @@ mod balancing;
 mod clusters;
 mod codes;
 mod domains;
+mod endpoints;
 mod extensions;
 mod facts;
 mod filter_order;
@@ -20,6 +21,7 @@ mod filters;
 mod formats;
 mod group;
 mod grpc;
+mod grpc_server;
 mod hashing;
 mod headers;
 mod health;
@@ -36,9 +38,11 @@ mod routes;
 mod shadows;
 mod site;
 mod sockets;
+mod tables;
 mod templates;
 mod tls;
 mod tls_material;
+mod tls_names;
 mod transport;
 mod unused;
 mod upgrades;
@@ -58,9 +62,10 @@ use std::collections::BTreeSet;
 use crate::diagnostic::{Finding, Findings, Level, Span};
 use crate::envoy::{self, DynamicMessage, Path, ReflectMessage as _, Schema};
 use crate::expand::Native;
-use crate::topology::{NodeGroup, StaticResources};
+use crate::topology::NodeGroup;
 
 use facts::Facts;
+use references::Elsewhere;
 use site::Site;
 
 /// A native resource with its message. It may hold private keys: `Debug` does not show its content.
@@ -134,8 +139,10 @@ pub fn check(
     tls::check(schema, &checked, groups, now, findings);
     let noted: Vec<Noted<'_>> = checked.iter().map(|resource| alone(schema, resource, findings)).collect();
     let members: Vec<_> = noted.iter().map(|noted| (noted, &noted.resource.native.groups)).collect();
+    let elsewhere = Elsewhere::of(&noted, groups);
     group::each(&members, groups, findings, |members, group, findings| {
-        together(schema, members, &group.static_resources, findings);
+        references::check(members, &group.static_resources, &elsewhere, findings);
+        together(schema, members, findings);
     });
     checked
 }
@@ -172,7 +179,7 @@ fn each(name: &str, site: &Site<'_>, findings: &mut Findings) {
         "envoy.config.cluster.v3.Cluster.MaglevLbConfig"
         | "envoy.extensions.load_balancing_policies.maglev.v3.Maglev" => limits::maglev(site, findings),
         "envoy.config.cluster.v3.CircuitBreakers" => clusters::thresholds(site, findings),
-        "envoy.config.endpoint.v3.ClusterLoadAssignment" => clusters::endpoints(site, findings),
+        "envoy.config.endpoint.v3.ClusterLoadAssignment" => endpoints::assignment(site, findings),
         "envoy.config.core.v3.BindConfig" => sockets::source(site, findings),
         "envoy.config.core.v3.CidrRange" => listeners::range(site, findings),
         "envoy.config.core.v3.HealthCheck.HttpHealthCheck" => health::statuses(site, findings),
@@ -228,13 +235,13 @@ fn each(name: &str, site: &Site<'_>, findings: &mut Findings) {
 }
 
 /// What can be said of a set of resources that the same nodes are served.
-fn together(schema: &Schema, set: &[&Noted<'_>], static_resources: &StaticResources, findings: &mut Findings) {
-    references::check(set, static_resources, findings);
+fn together(schema: &Schema, set: &[&Noted<'_>], findings: &mut Findings) {
     listeners::addresses(set, findings);
     overrides::check(schema, set, findings);
     hashing::check(set, findings);
     transport::redirects(set, findings);
     grpc::check(set, findings);
+    grpc_server::check(set, findings);
     unused::check(set, findings);
 }
 

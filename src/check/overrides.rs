@@ -85,7 +85,8 @@ pub(super) fn unsupported(resource: &Checked, facts: &Facts, findings: &mut Find
     for Override { path, filter, message } in &facts.overrides {
         let rest = message.as_deref().and_then(|message| message.strip_prefix("envoy.extensions.filters.http."));
         if rest.and_then(|rest| rest.split('.').next()).is_some_and(|package| WHOLE.contains(&package)) {
-            let text = format!("the filter `{filter}` takes no configuration for a route: Envoy refuses the route table");
+            let text =
+                format!("the filter `{filter}` takes no configuration for a route: Envoy refuses the route table");
             let help = "configure it in `http_filters`; here it can only be switched, with \
                         `{\"@type\": …/envoy.config.route.v3.FilterConfig, disabled: true}`";
             findings.push(resource.error("no-route-config", path, text).help(help));

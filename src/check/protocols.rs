@@ -18,7 +18,8 @@ pub(super) fn cluster(site: &Site<'_>, findings: &mut Findings) {
     }
     let mut here = site.at(steps!["typed_extension_protocol_options"]);
     here.key(OPTIONS);
-    let socket = field::message(site.message, "transport_socket").and_then(|socket| field::message(socket, "typed_config"));
+    let socket =
+        field::message(site.message, "transport_socket").and_then(|socket| field::message(socket, "typed_config"));
     let socket = socket.map(|config| field::type_name(config).unwrap_or_default());
     let speaks_quic = socket.as_deref().is_some_and(|socket| socket.ends_with(".QuicUpstreamTransport"));
     // What is wrapped in another socket, or comes from elsewhere, cannot be judged.
@@ -35,7 +36,10 @@ pub(super) fn cluster(site: &Site<'_>, findings: &mut Findings) {
         } else {
             None
         }
-    } else if field::message(&options, "explicit_http_config").is_some_and(asks_quic) && !speaks_quic && (is_plain || agrees) {
+    } else if field::message(&options, "explicit_http_config").is_some_and(asks_quic)
+        && !speaks_quic
+        && (is_plain || agrees)
+    {
         let text = "HTTP/3 runs on QUIC, and this cluster's transport socket is another: Envoy refuses it";
         Some((text.to_owned(), "use the transport socket `quic`, or `http2_protocol_options`"))
     } else {

@@ -12,15 +12,8 @@ const UDP_FILTER: Category =
 
 /// Network filters that end a chain, by the package of their message; those that were seen not to; the others may do
 /// either.
-const TERMINAL: [&str; 7] = [
-    "direct_response",
-    "dubbo_proxy",
-    "echo",
-    "http_connection_manager",
-    "redis_proxy",
-    "tcp_proxy",
-    "thrift_proxy",
-];
+const TERMINAL: [&str; 7] =
+    ["direct_response", "dubbo_proxy", "echo", "http_connection_manager", "redis_proxy", "tcp_proxy", "thrift_proxy"];
 const PASSING: [&str; 8] = [
     "connection_limit",
     "ext_authz",
@@ -139,5 +132,7 @@ pub(super) fn chain(site: &Site<'_>, findings: &mut Findings) {
         };
         let text = format!("{text}: Envoy refuses the listener");
         findings.push(site.error("terminal-filter", steps!["filters", index], text).help(help));
+        // One move may mend it all.
+        break;
     }
 }

@@ -29,7 +29,8 @@ pub(super) fn route(site: &Site<'_>, findings: &mut Findings) {
         }
     }
     let action = field::message(site.message, "route");
-    let rewrite = action.and_then(|action| text(site.schema, action, "path_rewrite_policy", REWRITE, "path_template_rewrite"));
+    let rewrite =
+        action.and_then(|action| text(site.schema, action, "path_rewrite_policy", REWRITE, "path_template_rewrite"));
     let Some(rewrite) = rewrite else { return };
     let here = steps!["route", "path_rewrite_policy", "typed_config", "path_template_rewrite"];
     let (what, help) = match (rewritten(&rewrite), &names) {
@@ -154,14 +155,26 @@ mod tests {
     /// Each verdict is that of Envoy 1.40.
     #[test]
     fn templates_are_judged_as_envoy_does() {
-        for good in [
-            "/", "/a/", "/a{b}", "/{b}a", "/a*", "/a/**/b", "/***", "/{a=b/*}/{c=**}", "/a/{b}", "/a%20b/~c.d_e:f@g",
-        ] {
+        for good in
+            ["/", "/a/", "/a{b}", "/{b}a", "/a*", "/a/**/b", "/***", "/{a=b/*}/{c=**}", "/a/{b}", "/a%20b/~c.d_e:f@g"]
+        {
             assert!(variables(good).is_ok(), "{good}: {:?}", variables(good));
         }
         for bad in [
-            "a/{b}", "/a/{b", "/a/{b}/{b}", "/**/{x=**}", "/{x=**}/*", "/a/{1b}", "/a/{}", "/{a}/{b}/{c}/{d}/{e}/{f}",
-            "/a//b", "/{a=}", "/a b", "/a?b", "/a}", "/{a={b}}",
+            "a/{b}",
+            "/a/{b",
+            "/a/{b}/{b}",
+            "/**/{x=**}",
+            "/{x=**}/*",
+            "/a/{1b}",
+            "/a/{}",
+            "/{a}/{b}/{c}/{d}/{e}/{f}",
+            "/a//b",
+            "/{a=}",
+            "/a b",
+            "/a?b",
+            "/a}",
+            "/{a={b}}",
         ] {
             assert!(variables(bad).is_err(), "{bad}");
         }

@@ -1,12 +1,10 @@
 //! TLS that does not protect, and redirects to it that never end.
 
-use std::collections::BTreeMap;
-
 use super::Noted;
-use super::facts::Routes;
 use super::site::{Site, is_inside, steps};
+use super::tables::Tables;
 use crate::diagnostic::Findings;
-use crate::envoy::{DynamicMessage, Kind, Segment, field};
+use crate::envoy::{DynamicMessage, Segment, field};
 
 /// Ways to say what a peer's certificate is verified with.
 const CONTEXTS: [&str; 3] =
@@ -41,7 +39,8 @@ pub(super) fn downstream(site: &Site<'_>, findings: &mut Findings) {
 pub(super) fn names(site: &Site<'_>, findings: &mut Findings) {
     let trusts = VERIFIERS.iter().any(|name| field::message(site.message, name).is_some());
     // In a combined context, the authorities may come from the other half.
-    let partial = site.path.segments().last().is_some_and(|last| *last == Segment::Field("default_validation_context".into()));
+    let partial =
+        site.path.segments().last().is_some_and(|last| *last == Segment::Field("default_validation_context".into()));
     for list in ["match_typed_subject_alt_names", "match_subject_alt_names"] {
         if field::is_set(site.message, list) && !trusts && !partial && site.is_whole() {
             let text = "anyone can make a certificate with these names, unless it is said which authorities are trusted: \
@@ -87,32 +86,21 @@ fn context_verifies(context: &DynamicMessage) -> bool {
 
 /// A redirect to HTTPS on a port that speaks HTTPS already.
 pub(super) fn redirects(set: &[&Noted<'_>], findings: &mut Findings) {
-    let tables: BTreeMap<&str, &Noted<'_>> = set
-        .iter()
-        .filter(|noted| noted.resource.native.kind == Kind::Route)
-        .map(|noted| (noted.resource.native.name.as_str(), *noted))
-        .collect();
+    let tables = Tables::of(set);
     for noted in set {
         for manager in &noted.facts.managers {
             let Some(chain) = noted.facts.tls_chains.iter().find(|chain| is_inside(&manager.path, chain)) else {
                 continue;
             };
-            let (table, within) = match &manager.routes {
-                Routes::Inline => (*noted, Some(&manager.path)),
-                Routes::Named(name) => match tables.get(name.as_str()) {
-                    Some(table) => (*table, None),
-                    None => continue,
-                },
-                Routes::Elsewhere => continue,
-            };
-            let routes = table.facts.https_redirects.iter();
-            for path in routes.filter(|path| within.is_none_or(|within| is_inside(path, within))) {
+            let Some(table) = tables.find(noted, manager) else { continue };
+            for path in table.noted.facts.https_redirects.iter().filter(|path| table.holds(path)) {
                 let name = &noted.resource.native.name;
                 let text = format!(
                     "this redirect never ends: listener `{name}` speaks HTTPS, and sends clients to where they were"
                 );
                 findings.push(
                     table
+                        .noted
                         .resource
                         .warning("redirect-loop", path, text)
                         .related(noted.resource.span(chain), "TLS ends here")
