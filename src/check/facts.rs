@@ -72,6 +72,8 @@ pub(super) struct Override {
     pub(super) filter: String,
     /// The full name of its message; `None` if it only switches the filter on or off.
     pub(super) message: Option<String>,
+    /// Whether Envoy may leave it out.
+    pub(super) optional: bool,
 }
 
 /// A route's clusters.
@@ -132,12 +134,14 @@ impl Facts {
             let mut path = site.at(steps!["typed_per_filter_config"]);
             path.key(&filter);
             let mut message = field::type_name(config);
+            let mut optional = false;
             if message.as_deref() == Some("envoy.config.route.v3.FilterConfig") {
                 let inner = field::payload(site.schema, config);
-                let inner = inner.as_ref().and_then(|wrapper| field::message(wrapper, "config"));
-                message = inner.and_then(field::type_name);
+                let wrapper = inner.as_ref();
+                optional = wrapper.is_some_and(|wrapper| field::boolean(wrapper, "is_optional"));
+                message = wrapper.and_then(|wrapper| field::message(wrapper, "config")).and_then(field::type_name);
             }
-            self.overrides.push(Override { path, filter, message });
+            self.overrides.push(Override { path, filter, message, optional });
         }
     }
 

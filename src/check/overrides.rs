@@ -11,13 +11,18 @@ use crate::envoy::{Kind, Schema};
 const CORS: &str = "envoy.extensions.filters.http.cors.v3.Cors";
 
 /// Filters that take no configuration for a route, by the packages of their messages; Envoy 1.40 said so of each.
-const WHOLE: [&str; 20] = [
+const WHOLE: [&str; 27] = [
     "a2a",
+    "adaptive_concurrency",
+    "admission_control",
     "alternate_protocols_cache",
     "body_size_limit",
     "cache",
     "cache_v2",
+    "cdn_loop",
     "connect_grpc_bridge",
+    "credential_injector",
+    "decompressor",
     "gcp_authn",
     "grpc_http1_bridge",
     "grpc_stats",
@@ -30,6 +35,8 @@ const WHOLE: [&str; 20] = [
     "proto_message_extraction",
     "rate_limit_quota",
     "router",
+    "sse_to_metadata",
+    "tap",
     "thrift_to_metadata",
     "wasm",
 ];
@@ -82,7 +89,7 @@ pub(super) fn check(schema: &Schema, set: &[&Noted<'_>], findings: &mut Findings
 
 /// Configurations for a route of filters that take none.
 pub(super) fn unsupported(resource: &Checked, facts: &Facts, findings: &mut Findings) {
-    for Override { path, filter, message } in &facts.overrides {
+    for Override { path, filter, message, .. } in facts.overrides.iter().filter(|given| !given.optional) {
         let rest = message.as_deref().and_then(|message| message.strip_prefix("envoy.extensions.filters.http."));
         if rest.and_then(|rest| rest.split('.').next()).is_some_and(|package| WHOLE.contains(&package)) {
             let text =
@@ -104,7 +111,7 @@ fn filters<'a>(managers: impl IntoIterator<Item = &'a Manager>) -> Filters<'a> {
 
 /// One configuration, and the filter of its name.
 fn judge(schema: &Schema, resource: &Checked, given: &Override, filters: &Filters<'_>, findings: &mut Findings) {
-    let Override { path, filter, message } = given;
+    let Override { path, filter, message, optional: _ } = given;
     let Some(messages) = filters.get(filter.as_str()) else {
         let text = format!("there is no HTTP filter `{filter}` where these routes are used: this changes nothing");
         let help = match did_you_mean(filter, filters.keys().copied()) {
