@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::site::{Site, steps};
 use crate::diagnostic::Findings;
-use crate::envoy::{DynamicMessage, field};
+use crate::envoy::{DynamicMessage, Segment, field};
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 /// Filters that end a chain, or may do so.
@@ -56,11 +56,7 @@ pub(super) fn manager(site: &Site<'_>, findings: &mut Findings) {
 }
 
 fn duplicates(site: &Site<'_>, filters: &[&DynamicMessage], findings: &mut Findings) {
-    let is_api = site
-        .path
-        .segments()
-        .first()
-        .is_some_and(|first| *first == crate::envoy::Segment::Field("api_listener".to_owned()));
+    let is_api = site.path.segments().first().is_some_and(|first| *first == Segment::Field("api_listener".to_owned()));
     let mut first = BTreeMap::new();
     for (index, filter) in filters.iter().enumerate() {
         let name = field::string(filter, "name").unwrap_or_default();
@@ -95,7 +91,14 @@ pub(super) fn fault(site: &Site<'_>, findings: &mut Findings) {
 
 /// The local rate limit, or its configuration for a route.
 pub(super) fn local_ratelimit(site: &Site<'_>, findings: &mut Findings) {
-    if field::message(site.message, "token_bucket").is_none() || !site.is_whole() {
+    if !site.is_whole() {
+        return;
+    }
+    if field::message(site.message, "token_bucket").is_none() {
+        if site.path.segments().iter().any(|segment| *segment == Segment::Field("typed_per_filter_config".into())) {
+            let text = "`token_bucket` is required in the configuration for a route";
+            findings.push(site.error("required", steps![], text).help("Envoy refuses the route table without it"));
+        }
         return;
     }
     let lacks = |name: &str| field::message(site.message, name).is_none();
