@@ -12,18 +12,23 @@ use chancery::check;
 use chancery::diagnostic::{Files, Findings};
 use chancery::envoy::Schema;
 use chancery::expand::{self, Beside};
-use chancery::pipeline::{self, World};
+use chancery::pipeline::{self, Memory, Outcome, World};
+use chancery::snapshot::Snapshot;
 use chancery::source::Document;
 use chancery::topology;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// A fleet as one text: every cluster has ten endpoints and one route to it.
 fn fleet(clusters: usize) -> String {
-    let mut text = String::from("version: 1\nlisteners:\n  - name: ingress\n    address: 0.0.0.0:10000\n    virtual_hosts:\n");
+    let mut text =
+        String::from("version: 1\nlisteners:\n  - name: ingress\n    address: 0.0.0.0:10000\n    virtual_hosts:\n");
     for host in 0..clusters.div_ceil(100) {
         _ = writeln!(text, "      - name: host-{host}\n        domains: [host-{host}.example]\n        routes:");
         for cluster in host * 100..clusters.min((host + 1) * 100) {
-            _ = writeln!(text, "          - match: /service-{cluster}/\n            route: {{cluster: service-{cluster}, timeout: 5s}}");
+            _ = writeln!(
+                text,
+                "          - match: /service-{cluster}/\n            route: {{cluster: service-{cluster}, timeout: 5s}}"
+            );
         }
     }
     text.push_str("clusters:\n");
@@ -82,16 +87,56 @@ fn stages(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("encode", clusters), |b| {
             b.iter_batched(
                 || check(expand(parse())),
-                |(checked, groups, files)| black_box(pipeline::encode(&schema, &checked, &groups, &files)),
+                |(checked, groups, files)| (Memory::default().encode(&schema, &checked, &groups, &files), checked),
                 BatchSize::PerIteration,
             );
         });
         group.bench_function(BenchmarkId::new("whole", clusters), |b| {
-            b.iter(|| black_box(pipeline::build(&schema, &documents, &world, None)));
+            b.iter(|| black_box(pipeline::build(&schema, &documents, &world, None, &mut Memory::default())));
         });
         group.finish();
     }
 }
 
-criterion_group!(benches, stages);
+/// A directory of files, one of which is edited: what that costs, beside a build of that file alone and of all of them.
+fn one_of_many(c: &mut Criterion) {
+    let schema = Schema::embedded();
+    let attachments: BTreeMap<&str, &[u8]> = BTreeMap::new();
+    let world = World { attachments: &attachments, now: 0 };
+    let mut group = c.benchmark_group("edit");
+    group.sample_size(10);
+    for (files, each) in [(100, 10), (1_000, 1), (1_000, 10)] {
+        let file = |file: usize, timeout: usize| {
+            let clusters = clusters_of(file * each..(file + 1) * each);
+            let clusters = clusters.replacen("connect_timeout: 1s", &format!("connect_timeout: {timeout}s"), 1);
+            document(&format!("{file:04}.yaml"), format!("version: 1\nclusters:\n{clusters}"))
+        };
+        let mut documents: Vec<Document> = (0..files).map(|number| file(number, 1)).collect();
+        let id = |what: &str| BenchmarkId::new(what, format!("{files}x{each}"));
+        let all = |documents: &[Document], previous: Option<&Snapshot>, memory: &mut Memory| {
+            let built = pipeline::build(&schema, documents, &world, previous, memory);
+            let Outcome::Changed { snapshot, changes } = built.outcome else { panic!("{:?}", built.report) };
+            (snapshot, changes)
+        };
+        group.bench_function(id("everything"), |b| b.iter(|| all(&documents, None, &mut Memory::default())));
+        group.bench_function(id("the file alone"), |b| {
+            b.iter(|| all(&documents[..1], None, &mut Memory::default()));
+        });
+        let mut memory = Memory::default();
+        let (mut snapshot, _) = all(&documents, None, &mut memory);
+        let mut timeout = 1;
+        group.bench_function(id("one file"), |b| {
+            b.iter(|| {
+                timeout += 1;
+                documents[files / 2] = file(files / 2, timeout);
+                let changes;
+                (snapshot, changes) = all(&documents, Some(&snapshot), &mut memory);
+                assert_eq!(changes.to_string(), "~1 CDS");
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, stages, one_of_many);
 criterion_main!(benches);

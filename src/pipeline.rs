@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::check::{self, Checked};
 use crate::diagnostic::{Files, Findings, Report};
-use crate::envoy::{Kind, Schema, canonical, field};
+use crate::envoy::{Kind, Memo, Schema, canonical, field};
 use crate::expand::{self, Beside};
 use crate::snapshot::{Changes, Origin, Resource, Selectors, Snapshot, Traits};
 use crate::source::{Attachments, Document};
@@ -69,24 +69,31 @@ impl Compiled {
     }
 }
 
+/// What earlier builds made of files that did not change. What a build leads to does not depend on it.
+///
+/// It is kept from build to build, rejected ones included, so that an edit costs what the file that it changes costs.
+#[derive(Debug, Default)]
+pub struct Memory {
+    topology: topology::Memory,
+    expand: expand::Memory,
+    check: check::Memory,
+    encoded: Memo<Resource>,
+}
+
 /// Documents to encoded resources.
 pub fn compile(schema: &Schema, documents: &[Document], world: &World<'_>) -> Compiled {
-    let mut files = Files::new();
-    let mut findings = Findings::new();
-    let topology = topology::parse(documents, &mut files, &mut findings);
-    let static_resources = topology.static_resources.clone();
-    let node_groups = Arc::clone(&topology.node_groups);
-    let beside = Beside { files: &files, attachments: world.attachments };
-    let natives = expand::expand(schema, topology, beside, &mut findings);
-    let checked = check::check(schema, natives, &node_groups, world.now, &mut findings);
-    let groups = if findings.has_errors() { BTreeMap::new() } else { encode(schema, &checked, &node_groups, &files) };
-    let selectors = node_groups.iter().map(|group| (Arc::clone(&group.name), group.selector.clone())).collect();
-    Compiled { report: Report::new(findings, Arc::new(files)), groups, selectors, static_resources }
+    Memory::default().compile(schema, documents, world)
 }
 
 /// Documents to the snapshot that follows `previous`.
-pub fn build(schema: &Schema, documents: &[Document], world: &World<'_>, previous: Option<&Snapshot>) -> Build {
-    let Compiled { report, groups, selectors, static_resources: _ } = compile(schema, documents, world);
+pub fn build(
+    schema: &Schema,
+    documents: &[Document],
+    world: &World<'_>,
+    previous: Option<&Snapshot>,
+    memory: &mut Memory,
+) -> Build {
+    let Compiled { report, groups, selectors, static_resources: _ } = memory.compile(schema, documents, world);
     let outcome = if report.has_errors() {
         Outcome::Rejected
     } else {
@@ -98,24 +105,58 @@ pub fn build(schema: &Schema, documents: &[Document], world: &World<'_>, previou
     Build { report, outcome }
 }
 
-/// Encodes each resource once and gives it to every group that it is for. A group without resources is a group too.
-pub fn encode(
-    schema: &Schema,
-    checked: &[Checked],
-    node_groups: &[NodeGroup],
-    files: &Files,
-) -> BTreeMap<Arc<str>, Vec<Arc<Resource>>> {
-    let mut groups: Vec<Vec<Arc<Resource>>> = vec![Vec::new(); node_groups.len()];
-    for resource in checked {
-        let encoded = Arc::new(encode_one(schema, resource, files));
-        for group in resource.native.groups.iter() {
-            groups[group].push(Arc::clone(&encoded));
-        }
+impl Memory {
+    fn compile(&mut self, schema: &Schema, documents: &[Document], world: &World<'_>) -> Compiled {
+        let mut files = Files::new();
+        let mut findings = Findings::new();
+        let topology = self.topology.parse(documents, &mut files, &mut findings);
+        let static_resources = topology.static_resources.clone();
+        let node_groups = Arc::clone(&topology.node_groups);
+        let beside = Beside { files: &files, attachments: world.attachments };
+        let natives = self.expand.expand(schema, topology, beside, &mut findings);
+        let checked = self.check.check(schema, natives, &node_groups, world.now, &mut findings);
+        let groups =
+            if findings.has_errors() { BTreeMap::new() } else { self.encode(schema, &checked, &node_groups, &files) };
+        let selectors = node_groups.iter().map(|group| (Arc::clone(&group.name), group.selector.clone())).collect();
+        Compiled { report: Report::new(findings, Arc::new(files)), groups, selectors, static_resources }
     }
-    node_groups.iter().map(|group| Arc::clone(&group.name)).zip(groups).collect()
+
+    /// Encodes each resource once and gives it to every group that it is for. A group without resources is a group too.
+    pub fn encode(
+        &mut self,
+        schema: &Schema,
+        checked: &[Checked],
+        node_groups: &[NodeGroup],
+        files: &Files,
+    ) -> BTreeMap<Arc<str>, Vec<Arc<Resource>>> {
+        self.encoded.turn();
+        let mut groups: Vec<Vec<Arc<Resource>>> = vec![Vec::new(); node_groups.len()];
+        for resource in checked {
+            let native = &resource.native;
+            let on_demand = is_on_demand(resource);
+            let known = self.encoded.get(&native.node, |known| known.traits.on_demand == on_demand);
+            let encoded = known.unwrap_or_else(|| {
+                let encoded = Arc::new(encode(schema, resource, files));
+                // What nobody else holds cannot come back.
+                if Arc::strong_count(&native.node) > 1 {
+                    self.encoded.put(&native.node, Arc::clone(&encoded));
+                }
+                encoded
+            });
+            for group in native.groups.iter() {
+                groups[group].push(Arc::clone(&encoded));
+            }
+        }
+        node_groups.iter().map(|group| Arc::clone(&group.name)).zip(groups).collect()
+    }
 }
 
-fn encode_one(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
+/// Whether clients have to ask for it by its name.
+fn is_on_demand(Checked { native, message, .. }: &Checked) -> bool {
+    native.on_demand || (native.kind == Kind::Listener && field::message(message, "api_listener").is_some())
+}
+
+fn encode(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
     let (native, message) = (&resource.native, &resource.message);
     let span = native.node.span;
     let origin = Origin {
@@ -124,9 +165,8 @@ fn encode_one(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
         column: span.column,
     };
     let traits = Traits {
-        on_demand: native.on_demand
-            || (native.kind == Kind::Listener && field::message(message, "api_listener").is_some()),
-        private: check::holds_private_key(schema, native.kind, message),
+        on_demand: is_on_demand(resource),
+        private: resource.holds_private_key(),
         eds_service: if native.kind == Kind::Cluster { check::eds_service(message).map(Arc::from) } else { None },
     };
     Resource::new(native.kind, native.name.as_str(), &canonical::encode(schema, message), origin, traits)
