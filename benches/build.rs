@@ -107,9 +107,14 @@ fn one_of_many(c: &mut Criterion) {
     group.sample_size(10);
     for (files, each) in [(100, 10), (1_000, 1), (1_000, 10)] {
         let file = |file: usize, timeout: usize| {
-            let clusters = clusters_of(file * each..(file + 1) * each);
-            let clusters = clusters.replacen("connect_timeout: 1s", &format!("connect_timeout: {timeout}s"), 1);
-            document(&format!("{file:04}.yaml"), format!("version: 1\nclusters:\n{clusters}"))
+            let range = file * each..(file + 1) * each;
+            let mut text = format!("version: 1\nroute_configs:\n- name: routes-{file}\n  routes:\n");
+            for cluster in range.clone() {
+                _ = writeln!(text, "  - match: /service-{cluster}/\n    route: {{cluster: service-{cluster}, timeout: {timeout}s}}");
+            }
+            text.push_str("clusters:\n");
+            text.push_str(&clusters_of(range));
+            document(&format!("{file:04}.yaml"), text)
         };
         let mut documents: Vec<Document> = (0..files).map(|number| file(number, 1)).collect();
         let id = |what: &str| BenchmarkId::new(what, format!("{files}x{each}"));
@@ -131,7 +136,7 @@ fn one_of_many(c: &mut Criterion) {
                 documents[files / 2] = file(files / 2, timeout);
                 let changes;
                 (snapshot, changes) = all(&documents, Some(&snapshot), &mut memory);
-                assert_eq!(changes.to_string(), "~1 CDS");
+                assert_eq!(changes.to_string(), "~1 RDS");
             });
         });
     }
