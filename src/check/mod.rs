@@ -214,8 +214,11 @@ fn each(name: &str, site: &Site<'_>, findings: &mut Findings) {
         }
         "envoy.config.route.v3.WeightedCluster" => weights::check(site, findings),
         "envoy.config.route.v3.WeightedCluster.ClusterWeight" => headers::changes(site, findings),
+        "envoy.extensions.filters.http.basic_auth.v3.BasicAuth"
+        | "envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute" => filters::users(site, findings),
         "envoy.extensions.filters.http.fault.v3.HTTPFault" => filters::fault(site, findings),
         "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication" => jwt::check(site, findings),
+        "envoy.extensions.filters.http.jwt_authn.v3.JwtProvider" => jwt::keys(site, findings),
         "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit" => {
             filters::local_ratelimit(site, findings);
             limits::bucket(site, findings);
