@@ -70,6 +70,15 @@ impl Authority {
     }
 }
 
+/// A certificate for a DNS name that is its own authority.
+pub(crate) fn self_signed(name: &str) -> Pair {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
+    Pair { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
+}
+
 impl Pair {
     /// Lines of the key that must not be seen anywhere.
     pub(crate) fn key_lines(&self) -> Vec<&str> {
