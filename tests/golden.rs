@@ -15,6 +15,8 @@ use crate::support::examples::{View, entries, examples};
 async fn every_example_means_what_its_golden_file_says() {
     let mut names = BTreeSet::new();
     for example in examples() {
+        let checked = chancery::run_in(example.dir(), &["check", example.entry()], "").await;
+        assert_eq!((checked.code, checked.stderr.as_str()), (0, ""), "{}: nothing to complain of", example.name);
         for View { name, arguments, .. } in example.views().await {
             compare(&golden(&name), &example.render(&arguments).await);
             names.insert(name);

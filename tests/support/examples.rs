@@ -84,20 +84,17 @@ impl Example {
         example
     }
 
-    /// A key for each one that the text names, with a certificate that is its own authority.
+    /// The certificates and keys that a text names. Each certificate is its own authority.
     fn make_certificates(&mut self, beside: &Path, text: &str) {
-        let files = Regex::new(r"\bcerts/([a-z]+)\.(?:crt|key)\b").unwrap();
-        for [name] in files.captures_iter(text).map(|found| found.extract().1) {
-            let path = |extension: &str| format!("certs/{name}.{extension}");
-            if self.certificates.contains_key(&path("crt")) {
-                continue;
-            }
-            let pair = self_signed(&format!("{name}.example.com"));
+        let files = Regex::new(r"\bcerts/([a-z]+)\.(crt|key)\b").unwrap();
+        let mut pairs = BTreeMap::new();
+        for found in files.captures_iter(text) {
+            let (path, [name, extension]) = found.extract();
+            let pair = pairs.entry(name).or_insert_with(|| self_signed(&format!("{name}.example.com")));
+            let pem = if extension == "crt" { &pair.certificate } else { &pair.key };
             fs::create_dir_all(beside.join("certs")).unwrap();
-            for (path, pem) in [(path("crt"), pair.certificate), (path("key"), pair.key)] {
-                fs::write(beside.join(&path), &pem).unwrap();
-                self.certificates.insert(path, pem);
-            }
+            fs::write(beside.join(path), pem).unwrap();
+            self.certificates.insert(path.to_owned(), pem.clone());
         }
     }
 
@@ -106,14 +103,37 @@ impl Example {
         self.dir.path()
     }
 
+    /// What `examples/` calls it; in the copy's directory as well.
+    pub(crate) fn entry(&self) -> &str {
+        &self.entry
+    }
+
+    /// The directory that holds the copy's files and nothing else that would be read.
+    pub(crate) fn topology(&self) -> PathBuf {
+        let path = self.path();
+        if path.is_dir() { path } else { self.dir().to_owned() }
+    }
+
+    /// The files of the copy, sorted.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut files = yaml_files(&self.path());
+        files.sort();
+        files
+    }
+
     /// The copy: a file or a directory.
-    pub(crate) fn path(&self) -> PathBuf {
+    fn path(&self) -> PathBuf {
         self.dir.path().join(&self.entry)
+    }
+
+    /// The paths of the certificates and keys that were made, as the example has them.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = &str> {
+        self.certificates.keys().map(String::as_str)
     }
 
     /// Whether it holds private keys, which most commands redact.
     pub(crate) fn has_keys(&self) -> bool {
-        self.certificates.keys().any(|path| path.ends_with(".key"))
+        self.certificates().any(|path| path.ends_with(".key"))
     }
 
     /// The example as a whole, or one view for each of its node groups.
@@ -154,7 +174,7 @@ impl Example {
     pub(crate) fn put_on_loopback(&mut self) {
         let short = Regex::new(r"\b\d+\.\d+\.\d+\.\d+:\d+\b").unwrap();
         let native = Regex::new(r"\baddress: (\d+\.\d+\.\d+\.\d+), port_value: (\d+)\b").unwrap();
-        for file in yaml_files(&self.path()) {
+        for file in self.files() {
             let text = fs::read_to_string(&file).unwrap();
             let text = short.replace_all(&text, |found: &Captures<'_>| self.local(&found[0]));
             let text = native.replace_all(&text, |found: &Captures<'_>| {
