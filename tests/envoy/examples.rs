@@ -1,6 +1,7 @@
 //! Every example, served over ADS to a real Envoy, which takes all of it.
 //!
-//! One Envoy meets one example after the other, so that each one also takes away what the last one brought.
+//! One Envoy meets one example after the other, so that each one also takes away what the last one brought. Another one is
+//! new for each, and starts with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{Variant, bootstrap_of};
+use crate::grpc_client;
 use crate::support::chancery::Chancery;
 use crate::support::envoy::Envoy;
 use crate::support::examples::{Example, View, examples};
@@ -73,14 +75,16 @@ async fn every_example_is_loaded(variant: Variant, mut examples: Vec<Example>) {
         place.until_read(example, &chancery).await;
         for View { name, group, .. } in example.views().await {
             let group = group.as_deref().unwrap_or("default");
-            let loading = Loading { variant, name: &name, chancery: &chancery, envoy: &every, node: "test-id", group };
-            match NODES.iter().find(|(view, _)| *view == name) {
-                Some((_, node)) => {
-                    let envoy = start(variant, &chancery, *node).await;
-                    Loading { envoy: &envoy, node: node[0], ..loading }.finishes().await;
-                }
-                None => loading.finishes().await,
+            let new = format!("new-{name}");
+            let of_group = NODES.iter().find(|(view, _)| *view == name).map(|(_, node)| *node);
+            if of_group.is_none() {
+                let loading =
+                    Loading { variant, name: &name, chancery: &chancery, envoy: &every, node: "test-id", group };
+                loading.finishes().await;
             }
+            let node = of_group.unwrap_or([&new, "test-cluster", "{}"]);
+            let envoy = start(variant, &chancery, node).await;
+            Loading { variant, name: &name, chancery: &chancery, envoy: &envoy, node: node[0], group }.finishes().await;
         }
     }
     chancery.stop().await;
@@ -137,7 +141,6 @@ impl Place {
 }
 
 /// One view of an example on its way into an Envoy.
-#[derive(Clone, Copy)]
 struct Loading<'a> {
     variant: Variant,
     name: &'a str,
@@ -247,7 +250,7 @@ fn wanted(served: &BTreeMap<(String, String), &Value>) -> Names {
 
 /// Listeners that only gRPC's own clients and servers understand, which ask for them by name.
 fn is_for_grpc(name: &str, listener: &Value) -> bool {
-    listener.get("api_listener").is_some() || name.starts_with("grpc/server?")
+    listener.get("api_listener").is_some() || name.starts_with(grpc_client::SERVER)
 }
 
 /// What a part of a resource refers to.
