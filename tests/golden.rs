@@ -28,12 +28,11 @@ async fn every_example_means_what_its_golden_file_says() {
 
 #[test]
 fn every_example_says_what_it_shows_and_is_in_the_readmes_table() {
-    let entries = entries();
-    for entry in entries.iter().filter(|entry| entry.ends_with(".yaml")) {
-        let text = fs::read_to_string(root().join("examples").join(entry)).unwrap();
+    for name in yaml_files("examples") {
+        let text = fs::read_to_string(root().join(format!("examples/{name}.yaml"))).unwrap();
         let head: Vec<_> = text.lines().take_while(|line| line.starts_with('#')).collect();
         let idea = head.split(|line| *line == "#").next().unwrap();
-        assert!((1..=3).contains(&idea.len()), "{entry} opens with its idea, in three lines at most: {idea:?}");
+        assert!((1..=3).contains(&idea.len()), "{name} opens with its idea, in three lines at most: {idea:?}");
     }
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let mut listed: Vec<_> = readme
@@ -46,7 +45,7 @@ fn every_example_says_what_it_shows_and_is_in_the_readmes_table() {
         })
         .collect();
     listed.sort();
-    assert_eq!(listed, entries);
+    assert_eq!(listed, entries());
 }
 
 /// What is rendered of node groups is a topology that means the same, all groups at once and each by itself.

@@ -122,9 +122,8 @@ async fn grpc_takes_the_listeners_of_every_example() {
         example.put_on_loopback();
         let chancery = Chancery::serve(&example.topology()).await;
         chancery.until_revision(1).await;
-        let served = chancery.config_dump().await["default"].take();
-        let of =
-            |kind: &str| served[format!("type.googleapis.com/envoy.config.{kind}")].as_array().expect(kind).clone();
+        let dump = chancery.config_dump().await["default"].take();
+        let of = |kind: &str| dump[format!("type.googleapis.com/envoy.config.{kind}")].as_array().expect(kind).clone();
         let mut endpoints = Vec::new();
         for assignment in of("endpoint.v3.ClusterLoadAssignment") {
             for host in assignment["resource"]["endpoints"][0]["lb_endpoints"].as_array().unwrap() {

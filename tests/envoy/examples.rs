@@ -70,6 +70,7 @@ async fn every_example_is_loaded(variant: Variant, mut examples: Vec<Example>) {
     place.show(&examples[0]);
     let chancery = Chancery::serve(&place.path()).await;
     let every = start(variant, &chancery, ["test-id", "test-cluster", "{}"]).await;
+    let mut loaded = BTreeSet::new();
     for example in &examples {
         place.show(example);
         place.until_read(example, &chancery).await;
@@ -84,9 +85,11 @@ async fn every_example_is_loaded(variant: Variant, mut examples: Vec<Example>) {
             }
             let node = of_group.unwrap_or([&new, "test-cluster", "{}"]);
             let envoy = start(variant, &chancery, node).await;
-            Loading { variant, name: &name, chancery: &chancery, envoy: &envoy, node: node[0], group }.finishes().await;
+            let loading = Loading { variant, name: &name, chancery: &chancery, envoy: &envoy, node: node[0], group };
+            loaded.extend(loading.finishes().await.into_iter().map(|(kind, _)| kind));
         }
     }
+    assert_eq!(loaded, HELD.iter().map(|[kind, ..]| (*kind).to_owned()).collect(), "every type is in some example");
     chancery.stop().await;
 }
 
@@ -151,8 +154,9 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    async fn finishes(&self) {
-        eventually(self.name, async || self.is_loaded().await).await;
+    /// Waits until all of it is loaded, and returns what that was.
+    async fn finishes(&self) -> Names {
+        let loaded = eventually(self.name, async || self.is_loaded().await).await;
         let wrong = self.envoy.admin(WRONG).await.body;
         assert!(wrong.lines().all(|line| line.ends_with(": 0")), "{}: {wrong}", self.name);
         let log = self.envoy.log();
@@ -160,10 +164,11 @@ impl Loading<'_> {
         let warned = log.lines().filter(|line| levels.iter().any(|level| line.contains(level)));
         let warned: Vec<_> = warned.filter(|line| !WARNINGS.iter().any(|known| line.contains(known))).collect();
         assert!(warned.is_empty(), "{}: {warned:#?}", self.name);
+        loaded
     }
 
     /// Whether everything was acknowledged, and is what Envoy uses.
-    async fn is_loaded(&self) -> Result<(), String> {
+    async fn is_loaded(&self) -> Result<Names, String> {
         let status = self.chancery.status().await;
         let clients = status["clients"].as_array().expect("a list");
         let client = clients.iter().find(|client| client["node"] == self.node).ok_or("no stream")?;
@@ -202,7 +207,7 @@ impl Loading<'_> {
         let listeners = dumps["ListenersConfigDump"]["dynamic_listeners"].as_array().into_iter().flatten();
         let waiting: Vec<_> =
             listeners.filter(|one| one.get("warming_state").or(one.get("error_state")).is_some()).collect();
-        holds(waiting.is_empty(), waiting)
+        holds(waiting.is_empty(), waiting).map(|()| wanted)
     }
 }
 

@@ -133,7 +133,7 @@ impl Example {
 
     /// Whether it holds private keys, which most commands redact.
     pub(crate) fn has_keys(&self) -> bool {
-        self.certificates().any(|path| path.ends_with(".key"))
+        self.certificates.values().any(|pem| pem.contains("PRIVATE KEY"))
     }
 
     /// The example as a whole, or one view for each of its node groups.
