@@ -110,7 +110,10 @@ fn one_of_many(c: &mut Criterion) {
             let range = file * each..(file + 1) * each;
             let mut text = format!("version: 1\nroute_configs:\n- name: routes-{file}\n  routes:\n");
             for cluster in range.clone() {
-                _ = writeln!(text, "  - match: /service-{cluster}/\n    route: {{cluster: service-{cluster}, timeout: {timeout}s}}");
+                _ = writeln!(
+                    text,
+                    "  - match: /service-{cluster}/\n    route: {{cluster: service-{cluster}, timeout: {timeout}s}}"
+                );
             }
             text.push_str("clusters:\n");
             text.push_str(&clusters_of(range));

@@ -171,3 +171,84 @@ fn encode(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
     };
     Resource::new(native.kind, native.name.as_str(), &canonical::encode(schema, message), origin, traits)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the three files of a topology may say. Every content of one file goes with every content of the others, and most
+    /// of what one says has to do with what another says.
+    const CONTENTS: [&[&str]; 3] = [
+        &[
+            "version: 1\nlisteners:\n- {name: web, address: '0.0.0.0:80', rds: table}\n",
+            "# moved\n\nversion: 1\nlisteners:\n- {name: web, address: '0.0.0.0:80', rds: table}\n",
+            "version: 1\nlisteners:\n- {name: web, address: '0.0.0.0:80', http_filters: [{name: later, config_discovery: {}}], \
+             routes: [{route: {cluster: app}}]}\n",
+            "version: 1\nlisteners:\n- {name: web, address: '0.0.0.0:80', tls: {certificate_chain: crt, private_key: key}, \
+             routes: [{route: {cluster: app}}]}\n",
+            "version: 1\nlisteners:\n- {name: web, adress: x}\n",
+            "version: 1\nstatic_resources: {clusters: [app]}\n",
+            "\u{feff}version: 1\nlisteners: []\nnode_groups: [{name: one, match: {id: a}}, {name: two}]\n",
+        ],
+        &[
+            "version: 1\nroute_configs:\n- {name: table, routes: [{route: {cluster: app}}]}\nclusters:\n- {name: app, endpoints: ['1.2.3.4:1']}\n",
+            "version: 1\nroute_configs:\n- {name: table, routes: [{non_forwarding_action: {}}]}\n",
+            "version: 1\nclusters:\n- {name: app, endpoints: ['1.2.3.4:1', '1.2.3.4:2']}\n- {name: app, endpoints: []}\n",
+            "version: 1\nclusters: [\n",
+            "",
+        ],
+        &[
+            "version: 1\npatches:\n- {'@type': envoy.config.cluster.v3.Cluster, name: app, merge: {connect_timeout: 9s}}\n",
+            "version: 1\npatches:\n- {'@type': envoy.config.cluster.v3.Cluster, name: app, merge: {connect_timeout: nine}}\n",
+            "version: 1\npatches:\n- {'@type': envoy.config.cluster.v3.Cluster, name: app, merge: {}}\n",
+            "version: 1\nextension_configs:\n- {name: later, cors: {}}\n",
+            "version: 1\nextension_configs:\n- {name: later, buffer: {max_request_bytes: 7}}\n",
+            "version: 1\nnode_group: two\nclusters:\n- {name: app, endpoints: ['5.6.7.8:1']}\n",
+            "version: 1\nstatic_resources: {clusters: [app]}\n",
+        ],
+    ];
+
+    #[test]
+    fn what_is_remembered_never_changes_what_comes_out() {
+        let schema = Schema::embedded();
+        let mut state = 7_u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        let mut memory = Memory::default();
+        let mut chosen = [0, 0, 0];
+        let (mut good, mut shared) = (0, 0);
+        let mut before: BTreeMap<Arc<str>, Vec<Arc<Resource>>> = BTreeMap::new();
+        for round in 0..600 {
+            let changed = random(CONTENTS.len());
+            chosen[changed] = random(CONTENTS[changed].len());
+            let mut documents: Vec<Document> = CONTENTS
+                .iter()
+                .zip(chosen)
+                .enumerate()
+                .map(|(file, (contents, chosen))| Document {
+                    name: format!("{file}.yaml").into(),
+                    bytes: contents[chosen].as_bytes().into(),
+                })
+                .collect();
+            // Files come and go, and so does the order of those that stay.
+            documents.rotate_left(random(3));
+            documents.truncate(1 + random(6).min(2));
+            let (certificate, key) = (format!("crt {}", round / 50), format!("key {}", round / 70));
+            let attachments = BTreeMap::from([("crt", certificate.as_bytes()), ("key", key.as_bytes())]);
+            let world = World { attachments: &attachments, now: 0 };
+            let fresh = compile(&schema, &documents, &world);
+            let remembering = memory.compile(&schema, &documents, &world);
+            let shown = |compiled: &Compiled| compiled.report.render_all(crate::diagnostic::Level::Info);
+            assert_eq!(shown(&remembering), shown(&fresh), "round {round}");
+            assert_eq!(remembering.groups, fresh.groups, "round {round}");
+            assert_eq!(remembering.selectors, fresh.selectors);
+            good += usize::from(!fresh.groups.is_empty());
+            let old = before.values().flatten().map(Arc::as_ptr).collect::<BTreeSet<_>>();
+            shared += remembering.groups.values().flatten().filter(|new| old.contains(&Arc::as_ptr(new))).count();
+            before = remembering.groups;
+        }
+        assert!(good > 30 && shared > 30, "{good} of the rounds were good, with {shared} resources kept");
+    }
+}

@@ -7,6 +7,10 @@ use super::site::{Site, Step, steps};
 use crate::diagnostic::Findings;
 use crate::envoy::{DynamicMessage, field};
 
+/// Limits that a whole cluster has, and no host by itself.
+const PER_CLUSTER: [&str; 6] =
+    ["max_pending_requests", "max_requests", "max_retries", "retry_budget", "track_remaining", "max_connection_pools"];
+
 /// A cluster whose type and endpoints do not fit together.
 pub(super) fn cluster(site: &Site<'_>, findings: &mut Findings) {
     let message = site.message;
@@ -85,6 +89,18 @@ pub(super) fn thresholds(site: &Site<'_>, findings: &mut Findings) {
         let mut first: BTreeMap<String, usize> = BTreeMap::new();
         for (index, threshold) in field::messages(site.message, list).enumerate() {
             let priority = field::enum_name(threshold, "priority").unwrap_or_default();
+            let other = PER_CLUSTER.iter().find(|name| list == "per_host_thresholds" && field::is_set(threshold, name));
+            if let Some(other) = other {
+                let text = format!("`{other}` is no limit of a single host: Envoy refuses the cluster");
+                findings.push(
+                    site.error(
+                        "per-host-threshold",
+                        &[Step::Field(list), Step::Index(index), Step::Field(other)],
+                        text,
+                    )
+                    .help("move it to `thresholds`; for a host there is `max_connections`"),
+                );
+            }
             if let Some(first) = first.get(&priority) {
                 let text = format!("two `{list}` are for the priority {priority}: Envoy takes the first");
                 findings.push(

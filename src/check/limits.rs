@@ -6,6 +6,8 @@ use crate::envoy::{DynamicMessage, field};
 
 /// Envoy fills the token buckets of its local rate limit at most this often.
 const SHORTEST_FILL: i128 = 50 * MILLISECOND;
+/// Envoy's largest Maglev table.
+const LARGEST_TABLE: u64 = 5_000_011;
 const MILLISECOND: i128 = 1_000_000;
 const SECOND: i128 = 1000 * MILLISECOND;
 
@@ -64,11 +66,12 @@ pub(super) fn bucket(site: &Site<'_>, findings: &mut Findings) {
 
 /// The size of a Maglev table.
 pub(super) fn maglev(site: &Site<'_>, findings: &mut Findings) {
-    let Some(size) = field::wrapped(site.message, "table_size") else { return };
-    let is_prime = size > 1 && (2..).take_while(|divisor| divisor * divisor <= size).all(|divisor| size % divisor != 0);
+    let given = field::wrapped(site.message, "table_size");
     // Larger ones break a rule of the field.
-    if size <= 5_000_011 && !is_prime {
-        let text = format!("{size} is no prime number, and the size of a Maglev table must be one");
+    let Some(length) = given.filter(|length| *length <= LARGEST_TABLE) else { return };
+    let is_prime = length > 1 && (2..=length.isqrt()).all(|divisor| length % divisor != 0);
+    if !is_prime {
+        let text = format!("{length} is no prime number, and the size of a Maglev table must be one");
         findings.push(
             site.error("invalid-value", steps!["table_size"], text)
                 .help("leave it out for 65537, or write another prime number such as 16381 or 131071"),

@@ -33,6 +33,8 @@ struct Item {
 /// A resource without what depends on the others.
 struct Known {
     node: Arc<Node>,
+    /// Whether its expansion was broken.
+    given_broken: bool,
     message: Arc<DynamicMessage>,
     facts: Arc<Facts>,
     broken: bool,
@@ -72,10 +74,11 @@ impl Memory {
         findings: &mut Findings,
     ) {
         let is_same = |known: &Item| {
-            let nodes = known.resources.iter().map(|known| &known.node);
             known.moments.contains(&now)
-                && nodes.len() == natives.len()
-                && nodes.zip(&natives).all(|(node, native)| Arc::ptr_eq(node, &native.node))
+                && known.resources.len() == natives.len()
+                && known.resources.iter().zip(&natives).all(|(known, native)| {
+                    Arc::ptr_eq(&known.node, &native.node) && known.given_broken == native.broken
+                })
         };
         if let Some(known) = self.items.get(&natives[0].node, is_same) {
             findings.append(known.findings.clone());
@@ -89,25 +92,29 @@ impl Memory {
         }
         // What nobody else holds cannot come back.
         let may_return = natives.iter().all(|native| Arc::strong_count(&native.node) > 1);
-        let mut own = Findings::new();
-        let first = checked.len();
-        checked.extend(natives.into_iter().map(|native| read(schema, native, &mut own)));
+        let (before, first) = (findings.len(), checked.len());
+        // What its expansion found counts: nothing is complained about twice.
+        checked.extend(natives.into_iter().map(|native| read(schema, native, findings)));
         let item = &mut checked[first..];
         let broken = item.iter().any(|resource| resource.broken);
         for resource in &mut *item {
             resource.broken = broken;
-            resource.facts = Arc::new(alone(schema, resource, now, &mut own));
+            resource.facts = Arc::new(alone(schema, resource, now, findings));
         }
-        findings.append(own.clone());
         if may_return {
             let known = |resource: &Checked| Known {
                 node: Arc::clone(&resource.native.node),
+                given_broken: resource.native.broken,
                 message: Arc::clone(&resource.message),
                 facts: Arc::clone(&resource.facts),
                 broken,
             };
             let until = item.iter().filter_map(|resource| resource.facts.until).min().unwrap_or(i64::MAX);
-            let kept = Item { resources: item.iter().map(known).collect(), findings: own, moments: now..until };
+            let kept = Item {
+                resources: item.iter().map(known).collect(),
+                findings: findings.since(before),
+                moments: now..until,
+            };
             self.items.put(&item[0].native.node, Arc::new(kept));
         }
     }

@@ -25,6 +25,7 @@ mod grpc_server;
 mod hashing;
 mod headers;
 mod health;
+mod index;
 mod jwt;
 mod limits;
 mod listeners;
@@ -67,6 +68,7 @@ use crate::expand::Native;
 use crate::topology::NodeGroup;
 
 use facts::Facts;
+use index::Index;
 use references::Elsewhere;
 use site::Site;
 
@@ -217,8 +219,11 @@ fn each(name: &str, site: &Site<'_>, findings: &mut Findings) {
         }
         "envoy.config.route.v3.WeightedCluster" => weights::check(site, findings),
         "envoy.config.route.v3.WeightedCluster.ClusterWeight" => headers::changes(site, findings),
+        "envoy.extensions.filters.http.basic_auth.v3.BasicAuth"
+        | "envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute" => filters::users(site, findings),
         "envoy.extensions.filters.http.fault.v3.HTTPFault" => filters::fault(site, findings),
         "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication" => jwt::check(site, findings),
+        "envoy.extensions.filters.http.jwt_authn.v3.JwtProvider" => jwt::keys(site, findings),
         "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit" => {
             filters::local_ratelimit(site, findings);
             limits::bucket(site, findings);
@@ -243,15 +248,16 @@ fn together(schema: &Schema, checked: &[Checked], groups: &[NodeGroup], findings
     let members: Vec<_> = noted.iter().map(|noted| (noted, &noted.resource.native.groups)).collect();
     let elsewhere = Elsewhere::of(&noted, groups);
     group::each(&members, groups, findings, |set, group, findings| {
-        references::check(set, &group.static_resources, &elsewhere, findings);
+        let index = Index::of(set);
+        references::check(&index, &group.static_resources, &elsewhere, findings);
         tls_names::check(schema, set, findings);
         listeners::addresses(set, findings);
         overrides::check(schema, set, findings);
-        hashing::check(set, findings);
+        hashing::check(&index, findings);
         transport::redirects(set, findings);
-        grpc::check(set, findings);
+        grpc::check(&index, findings);
         grpc_server::check(set, findings);
-        unused::check(set, findings);
+        unused::check(&index, findings);
     });
 }
 

@@ -42,7 +42,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::diagnostic::{Files, Finding, Findings, Span, did_you_mean};
-use crate::envoy::{Entry, FieldDescriptor, Kind, Node, Schema, Value};
+use crate::envoy::{Entry, FieldDescriptor, Kind, MessageDescriptor, Node, Schema, Value};
 use crate::source::Attachments;
 use crate::topology::{Item, Membership, StaticResources, Topology, section_of};
 
@@ -79,6 +79,11 @@ pub(crate) fn shorthand(message: &str) -> Shorthand {
 /// Whether a list of these messages may be a mapping by name.
 pub(crate) fn is_list_by_name(message: &str) -> bool {
     hooks::of_list(message).is_some()
+}
+
+/// Whether a text in this field is the path of a file beside the topology.
+pub(crate) fn takes_paths(message: &MessageDescriptor, field: &FieldDescriptor) -> bool {
+    data_source::takes_paths(message, field)
 }
 
 /// What the topology speaks of without holding it.
@@ -273,6 +278,10 @@ fn derives(path: &str) -> bool {
 /// Each kind has its own names, and each name is given once in a node group, whoever gives it. What is derived from an item
 /// that repeats a name, under the same name, is not told besides.
 fn duplicates(made: &[Made], findings: &mut Findings) {
+    let keys: BTreeSet<_> = made.iter().map(|made| (made.native.kind, made.native.name.as_str())).collect();
+    if keys.len() == made.len() {
+        return;
+    }
     let mut named: BTreeMap<(Kind, &str), Vec<&Made>> = BTreeMap::new();
     let mut told: BTreeSet<(usize, &str)> = BTreeSet::new();
     for second in made.iter().filter(|made| !made.native.name.is_empty()) {

@@ -201,6 +201,13 @@ pub(super) const CODES: &[Explanation] = &[
         "use `type: STRICT_DNS`, or leave `type` out",
     ),
     row(
+        "htpasswd",
+        "users that Envoy does not take",
+        "Each line of the basic authentication filter's users is `user:{SHA}hash`, with a user that no other line has.",
+        r#"users: {inline_string: "ann:secret"}"#,
+        "make the lines with `htpasswd -nbs`",
+    ),
+    row(
         "incomplete-certificate",
         "a certificate without its key, or a key without its certificate",
         "Envoy needs both and refuses the rest.",

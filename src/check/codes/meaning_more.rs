@@ -5,6 +5,13 @@ use super::{Explanation, row};
 /// Sorted by code.
 pub(super) const CODES: &[Explanation] = &[
     row(
+        "jwks",
+        "a set of keys that cannot be read",
+        "The keys that tokens are verified with are a JSON object with a list `keys`; Envoy refuses the listener otherwise.",
+        r#"local_jwks: {inline_string: "{}"}"#,
+        "put in what the identity provider serves",
+    ),
+    row(
         "key-mismatch",
         "a private key of another certificate",
         "Envoy refuses the pair. While both files are being replaced, what is served stays.",
@@ -157,6 +164,13 @@ pub(super) const CODES: &[Explanation] = &[
         "A template begins with `/` and has variables such as `{id}`, `*` for one segment and `**` for the rest; a rewrite uses the variables of the match.",
         r#"match: {path_template: "/users/{id"}"#,
         "correct it as the finding says",
+    ),
+    row(
+        "per-host-threshold",
+        "a limit that no single host has",
+        "Of all circuit breakers, only `max_connections` can be set for each host; Envoy refuses the cluster.",
+        "per_host_thresholds: [{max_requests: 10}]",
+        "move it to `thresholds`",
     ),
     row(
         "port-zero",
