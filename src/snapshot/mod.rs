@@ -7,6 +7,7 @@
 
 mod changes;
 mod resource;
+mod saved;
 mod store;
 mod version;
 
@@ -17,6 +18,7 @@ use crate::envoy::Kind;
 
 pub use changes::{Change, Changes};
 pub use resource::{Origin, Resource, Traits};
+pub use saved::{Damage, Saved};
 pub use store::Store;
 pub use version::Version;
 

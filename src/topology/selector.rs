@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::TextMatch;
+use super::{NodeGroup, TextMatch};
+use crate::diagnostic::{Files, Findings};
+use crate::source::Document;
 
 /// The group of every node while no groups are defined.
 pub const DEFAULT_GROUP: &str = "default";
@@ -190,6 +192,20 @@ impl Selectors {
     /// The group of a node: the first that takes it.
     pub fn choose(&self, node: &NodeFields) -> Option<&Arc<str>> {
         self.0.iter().find(|(_, selector)| selector.takes(node)).map(|(name, _)| name)
+    }
+
+    /// Reads back the text of what [`Selectors::to_json`] returned; `None` if it is anything else.
+    pub fn parse(definitions: &str) -> Option<Self> {
+        let definitions: Value = serde_json::from_str(definitions).ok()?;
+        let text = json!({"version": 1, "clusters": [], "node_groups": definitions}).to_string();
+        // JSON may hold characters as they are that YAML wants escaped.
+        let escaped = |c: char| if matches!(c, ' '..='~') { c.to_string() } else { format!("\\U{:08X}", u32::from(c)) };
+        let text: String = text.chars().map(escaped).collect();
+        let document = Document { name: "node groups".into(), bytes: text.into_bytes().into() };
+        let mut findings = Findings::new();
+        let topology = super::parse(&[document], &mut Files::new(), &mut findings);
+        let group = |group: &NodeGroup| (Arc::clone(&group.name), group.selector.clone());
+        if findings.has_errors() { None } else { Some(topology.node_groups.iter().map(group).collect()) }
     }
 
     /// The definitions as they are written under `node_groups`.

@@ -253,6 +253,8 @@ fn definitions_can_be_written_down_again() {
     let all = selectors(&text);
     let again = format!("version: 1\nclusters: []\nnode_groups: {}\n", all.to_json());
     assert_eq!(selectors(&again), all, "{again}");
+    assert_eq!(Selectors::parse(&all.to_json().to_string()), Some(all.clone()));
+    assert_eq!(Selectors::parse("[{\"name\": \"c\"}]\nclusters: x"), None);
     assert_ne!(selectors(&groups("- {name: c, match: {}}")), all);
 }
 
