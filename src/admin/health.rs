@@ -17,9 +17,11 @@ pub(super) async fn live() -> &'static str {
 
 /// Ready means that there is something good to serve, however bad the last edit was.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
+    let status = shared.state.status.load();
+    let from = if status.restored.is_some() { ", saved by an earlier run; see /status" } else { "" };
     match shared.state.store.load() {
-        Some(snapshot) => (StatusCode::OK, format!("ready: serving revision {}\n", snapshot.revision())),
-        None => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", reason(&shared.state.status.load()))),
+        Some(snapshot) => (StatusCode::OK, format!("ready: serving revision {}{from}\n", snapshot.revision())),
+        None => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", reason(&status))),
     }
 }
 

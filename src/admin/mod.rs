@@ -1,7 +1,7 @@
 //! Looking in from outside: health, status, what is served, metrics.
 //!
 //! Enters: what the other stages leave to be read (the store, the reload status, the client registry, the metrics).
-//! Leaves: answers to HTTP requests. It may know everything to its left and changes none of it.
+//! Leaves: answers to HTTP requests. It may know everything to its left and changes none of it; it can ask for a reload.
 //! Invariants: no answer holds key material; no request can slow an edit or a stream down; readiness never falls again
 //! once there is a good snapshot.
 
@@ -9,6 +9,7 @@ mod config_dump;
 mod health;
 mod host;
 mod metrics;
+mod reload;
 mod resource;
 mod status;
 
@@ -25,14 +26,14 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::envoy::Schema;
-use crate::reload::StatusCell;
+use crate::reload::{StatusCell, Trigger};
 use crate::snapshot::Store;
 use crate::xds::Clients;
 
@@ -48,6 +49,8 @@ pub struct State {
     pub store: Arc<Store>,
     /// What the reload task last did.
     pub status: Arc<StatusCell>,
+    /// Asks for a reload.
+    pub trigger: Trigger,
     /// Who is connected.
     pub clients: Arc<Clients>,
     /// Decodes resources for the dump.
@@ -112,12 +115,16 @@ impl Server {
     }
 }
 
+/// The only endpoint that does something, and takes POST.
+const RELOAD: &str = "/reload";
+
 /// Every endpoint with a line about it, in the order in which `/` shows them.
-const ENDPOINTS: [(&str, &str); 5] = [
+const ENDPOINTS: [(&str, &str); 6] = [
     ("/livez", "200 while the process runs"),
     ("/readyz", "200 once there is a good snapshot; a bad edit does not lower it"),
     ("/status", "last edit with its findings, versions by group, clients (JSON)"),
     ("/config_dump", "what is served, secrets redacted; ?group=NAME or ?node=ID (JSON)"),
+    (RELOAD, "POST: read the files now; 200 with the changes, 422 with the findings; ?confirm=DIGEST (JSON)"),
     ("/metrics", "for Prometheus (OpenMetrics text)"),
 ];
 
@@ -128,6 +135,7 @@ fn router(state: State, loopback: bool) -> Router {
         .route("/readyz", get(health::ready))
         .route("/status", get(status::show))
         .route("/config_dump", get(config_dump::show))
+        .route(RELOAD, post(reload::ask))
         .route("/metrics", get(metrics::show))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -158,7 +166,8 @@ async fn not_found(uri: Uri) -> Response {
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Response {
-    let message = format!("`{}` does not take {method}; use GET\n", uri.path());
+    let right = if uri.path() == RELOAD { Method::POST } else { Method::GET };
+    let message = format!("`{}` does not take {method}; use {right}\n", uri.path());
     (StatusCode::METHOD_NOT_ALLOWED, message).into_response()
 }
 

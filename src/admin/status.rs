@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::Shared;
 use crate::diagnostic::Report;
 use crate::envoy::Kind;
-use crate::reload::{SourceFile, Status, Verdict};
+use crate::reload::{SourceFile, StateStatus, Status, Verdict};
 use crate::snapshot::{Group, Snapshot, Version};
 use crate::xds::{ClientStatus, KindState, KindStatus, Nack};
 
@@ -47,12 +47,30 @@ struct Page<'a> {
     sources: &'a [SourceFile],
     source_digest: Option<&'a str>,
     served_digest: Option<&'a str>,
+    /// Where what is served comes from, if not from the files.
+    restored: Option<Restored>,
+    state: Option<Kept<'a>>,
     groups: BTreeMap<Arc<str>, BTreeMap<&'static str, Type>>,
     /// What is sent to nobody, because it holds private keys that others could read on the way.
     withheld: Vec<Withheld>,
     /// How many connected nodes belong to no group, and are sent nothing.
     unmatched_nodes: usize,
     clients: Vec<Client>,
+}
+
+/// What is served was saved by an earlier run; `served_digest` is that of the files it was made from.
+#[derive(Serialize)]
+struct Restored {
+    saved: String,
+    age_seconds: u64,
+}
+
+/// The state on disk.
+#[derive(Serialize)]
+struct Kept<'a> {
+    path: &'a str,
+    saved: Option<String>,
+    error: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -110,8 +128,21 @@ impl<'a> Page<'a> {
         clients: Vec<ClientStatus>,
         withheld: Vec<Withheld>,
     ) -> Self {
-        let Status { verdict, attempted, succeeded, report, error, watched, sources, source_digest, served_digest } =
-            status;
+        let Status {
+            verdict,
+            attempted,
+            succeeded,
+            revision: _,
+            changes: _,
+            report,
+            error,
+            watched,
+            sources,
+            source_digest,
+            served_digest,
+            restored,
+            state,
+        } = status;
         let groups = snapshot.into_iter().flat_map(Snapshot::groups);
         let unmatched = clients.iter().filter(|client| snapshot.is_some() && client.group.is_none());
         let unmatched: BTreeSet<&str> = unmatched.map(|client| client.node.as_str()).collect();
@@ -132,11 +163,25 @@ impl<'a> Page<'a> {
             sources,
             source_digest: source_digest.as_deref(),
             served_digest: served_digest.as_deref(),
+            restored: restored.map(Restored::of),
+            state: state.as_ref().map(Kept::of),
             groups: groups.map(|group| (Arc::clone(group.name()), types(group))).collect(),
             withheld,
             unmatched_nodes: unmatched.len(),
             clients: clients.into_iter().map(client).collect(),
         }
+    }
+}
+
+impl Restored {
+    fn of(saved: SystemTime) -> Self {
+        Self { saved: rfc3339(saved), age_seconds: saved.elapsed().unwrap_or_default().as_secs() }
+    }
+}
+
+impl<'a> Kept<'a> {
+    fn of(StateStatus { path, saved, error }: &'a StateStatus) -> Self {
+        Self { path, saved: saved.map(rfc3339), error: error.as_deref() }
     }
 }
 
@@ -174,7 +219,7 @@ fn refusal(nack: Nack) -> Refusal {
 }
 
 /// A clock that is wrong by half a century must not end a request: the formatter panics before 1970.
-fn rfc3339(time: SystemTime) -> String {
+pub(super) fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time.max(SystemTime::UNIX_EPOCH)).to_string()
 }
 

@@ -17,13 +17,17 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::diagnostic::{Files, Finding, Findings, Report, Span};
 use crate::envoy::Kind;
-use crate::reload::{SourceFile, Status, Verdict};
+use crate::pipeline::{Build, Outcome};
+use crate::reload::{self, Builder, Reload, SourceFile, StateStatus, Status, Verdict};
 use crate::snapshot::{DEFAULT_GROUP, Origin, Resource, Selectors, Snapshot, Traits};
+use crate::source::Sources;
 
 struct Port {
     url: String,
     http: reqwest::Client,
     state: State,
+    /// Asked in vain: it does not run.
+    reload: Option<Reload>,
     shutdown: CancellationToken,
     task: JoinHandle<io::Result<()>>,
 }
@@ -34,9 +38,15 @@ impl Port {
         counter.inc();
         let mut registry = Registry::default();
         registry.register("chancery_reloads", "Reloads", counter);
+        let (store, status) = (Arc::new(Store::new()), Arc::new(StatusCell::new(vec!["topology.yaml".into()])));
+        let build: Builder = Arc::new(|_, _, _| Build { report: Report::default(), outcome: Outcome::Rejected });
+        let metrics = reload::Metrics::register(&mut Registry::default());
+        let (sources, options) = (Sources::new(["topology.yaml"]), reload::Options::default());
+        let reload = Reload::new(sources, options, build, Arc::clone(&store), Arc::clone(&status), metrics);
         let state = State {
-            store: Arc::new(Store::new()),
-            status: Arc::new(StatusCell::new(vec!["topology.yaml".into()])),
+            store,
+            status,
+            trigger: reload.handle(),
             clients: Arc::new(Clients::new()),
             schema: Schema::embedded(),
             registry: Arc::new(registry),
@@ -48,7 +58,7 @@ impl Port {
         #[expect(clippy::disallowed_methods, reason = "a test joins it by hand")]
         let task = tokio::spawn(server.run(state.clone(), shutdown.clone()));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { url, http, state, shutdown, task }
+        Self { url, http, state, reload: Some(reload), shutdown, task }
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
@@ -97,12 +107,16 @@ fn rejected(watched: &[Arc<str>]) -> Status {
         verdict: Verdict::Rejected,
         attempted: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1)),
         succeeded: None,
+        revision: None,
+        changes: Arc::default(),
         report: Arc::new(Report::new(findings, Arc::new(files))),
         error: None,
         watched: watched.to_vec(),
         sources: vec![SourceFile { path: "topology.yaml".into(), sha256: "abc".to_owned() }],
         source_digest: Some("def".to_owned()),
         served_digest: None,
+        restored: None,
+        state: None,
     }
 }
 
@@ -226,7 +240,10 @@ async fn wrong_requests_are_told_what_is_right() {
     let port = Port::open().await;
     let (status, index) = port.get("/").await;
     assert_eq!(status, 200);
-    for (path, _) in ENDPOINTS {
+    assert!(index.contains(RELOAD));
+    let (status, message) = port.get(RELOAD).await;
+    assert_eq!((status, message.as_str()), (405, "`/reload` does not take GET; use POST\n"));
+    for (path, _) in ENDPOINTS.into_iter().filter(|(path, _)| *path != RELOAD) {
         assert!(index.contains(path));
         assert_ne!(port.get(path).await.0, 404);
         let response = port.http.post(port.url.clone() + path).send().await.unwrap();
@@ -236,6 +253,37 @@ async fn wrong_requests_are_told_what_is_right() {
     let (status, message) = port.get("/statuz").await;
     assert_eq!(status, 404);
     assert!(message.contains("`/statuz`") && message.contains("/status"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_reload_is_not_waited_for_without_end() {
+    let mut port = Port::open().await;
+    let ask = |path: &str| port.http.post(port.url.clone() + path).send();
+    for wrong in ["/reload?confirm=yes", "/reload?confrim=a", "/reload?confirm=A"] {
+        assert_eq!(ask(wrong).await.unwrap().status(), 400, "{wrong}");
+    }
+    let evil = port.http.post(port.url.clone() + RELOAD).header("host", "evil.example");
+    assert_eq!(evil.send().await.unwrap().status(), 403);
+    let late = ask(RELOAD).await.unwrap();
+    assert_eq!(late.status(), 504);
+    assert!(late.text().await.unwrap().contains("/status"));
+    drop(port.reload.take());
+    assert_eq!(port.http.post(port.url.clone() + RELOAD).send().await.unwrap().status(), 503);
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_left_is_said() {
+    let port = Port::open().await;
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    let state = StateStatus { path: "/state/snapshot".into(), saved: Some(at), error: Some("full".to_owned()) };
+    port.publish(vec![cluster("a")]);
+    port.state.status.store(Status { restored: Some(at), state: Some(state), ..rejected(&[]) });
+    assert_eq!(port.get("/readyz").await.1, "ready: serving revision 1, saved by an earlier run; see /status\n");
+    let page = port.json("/status").await;
+    assert_eq!(page["restored"]["saved"], "1970-01-01T00:00:01.000Z");
+    assert!(page["restored"]["age_seconds"].as_u64().unwrap() > 1_000_000_000, "{page}");
+    let state = serde_json::json!({"path": "/state/snapshot", "saved": "1970-01-01T00:00:01.000Z", "error": "full"});
+    assert_eq!(page["state"], state);
 }
 
 #[tokio::test]

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::admin::{Server, State};
     use crate::envoy::Schema;
-    use crate::reload::StatusCell;
+    use crate::reload::{StatusCell, Trigger};
     use crate::snapshot::{Resource, Selectors, Snapshot, Store};
     use crate::xds::Clients;
 
@@ -124,6 +124,7 @@ mod tests {
         let state = State {
             store: Arc::clone(&store),
             status: Arc::new(StatusCell::new(Vec::new())),
+            trigger: Trigger::of_nobody(),
             clients: Arc::new(Clients::new()),
             schema: Schema::embedded(),
             registry: Arc::default(),

@@ -1,6 +1,7 @@
 //! `chancery serve`: watch a topology and serve it.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,10 +15,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::NO;
 use super::input::Input;
 use super::logging::Logging;
+use crate::diagnostic::Level;
 use crate::pipeline::World;
-use crate::reload::{self, Reload, StatusCell};
+use crate::reload::{self, Reload, StateDir, Status, StatusCell, Trigger, Verdict};
 use crate::snapshot::{Snapshot, Store};
 use crate::source::Document;
 use crate::xds::{self, Clients};
@@ -49,6 +52,20 @@ pub(super) struct Serve {
     #[arg(long, value_name = "DURATION", env = "CHANCERY_POLL_INTERVAL", default_value = "5s", value_parser = interval)]
     poll_interval: Duration,
 
+    /// Exit with code 1 unless the topology is good at the start, for CI
+    #[arg(long, env = "CHANCERY_REQUIRE_VALID", value_parser = FalseyValueParser::new())]
+    require_valid: bool,
+
+    /// Keep the last good snapshot in this directory, and serve it after a restart while the topology is broken or missing;
+    /// private keys are in it
+    #[arg(long, value_name = "DIR", env = "CHANCERY_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// Refuse an edit that removes more than this share of the resources of a type in a node group, in percent, until
+    /// `POST /reload?confirm=DIGEST` confirms it [default: no limit]
+    #[arg(long, value_name = "N", env = "CHANCERY_MAX_REMOVED_PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    max_removed_percent: Option<u8>,
+
     /// How long newer content waits for a proxy to answer what it was sent
     #[arg(long, value_name = "DURATION", env = "CHANCERY_GATE_TIMEOUT", default_value = "20s", value_parser = humantime::parse_duration)]
     gate_timeout: Duration,
@@ -67,7 +84,7 @@ enum Watch {
     Auto,
     /// By polling only
     Poll,
-    /// Not at all: read once
+    /// Not at all: read at the start, on SIGHUP and on `POST /reload`
     Off,
 }
 
@@ -112,10 +129,10 @@ impl Serve {
         let served = runtime.block_on(self.serve());
         // A read or build that is still under way must not hold the process.
         runtime.shutdown_background();
-        served.map(|()| ExitCode::SUCCESS)
+        served
     }
 
-    async fn serve(self) -> anyhow::Result<()> {
+    async fn serve(self) -> anyhow::Result<ExitCode> {
         let Self {
             input,
             listen,
@@ -123,6 +140,9 @@ impl Serve {
             settle,
             watch,
             poll_interval,
+            require_valid,
+            state_dir,
+            max_removed_percent,
             gate_timeout,
             allow_plaintext_secrets,
             logging: _,
@@ -137,12 +157,16 @@ impl Serve {
             );
         }
         let schema = input.schema()?;
+        let state = state_dir.map(|dir| {
+            StateDir::open(&dir).with_context(|| format!("cannot keep state in the directory {}", dir.display()))
+        });
+        let state = state.transpose()?;
         let names = sources.names();
         let mut registry = Registry::default();
         let store = Arc::new(Store::new());
         let status = Arc::new(StatusCell::new(names.clone()));
         let clients = Arc::new(Clients::new());
-        let signals = Signals::new()?;
+        let (mut signals, hangup) = (Signals::new()?, handle(SignalKind::hangup())?);
 
         let options = xds::Options { gate_timeout, allow_plaintext_secrets, ..xds::Options::default() };
         let metrics = xds::Metrics::register(&mut registry);
@@ -163,8 +187,12 @@ impl Serve {
             };
             let options = reload::Options { settle, watch: watch.into(), poll_interval };
             let metrics = reload::Metrics::register(&mut registry);
-            Reload::new(sources, options, Arc::new(build), Arc::clone(&store), Arc::clone(&status), metrics)
+            let reload =
+                Reload::new(sources, options, Arc::new(build), Arc::clone(&store), Arc::clone(&status), metrics);
+            let reload = if let Some(dir) = state { reload.keep_state(dir) } else { reload };
+            if let Some(percent) = max_removed_percent { reload.limit_removals(percent) } else { reload }
         };
+        let trigger = reload.handle();
         println!("listening for xDS on {}", xds.local_addr());
         if let Some(admin) = &admin {
             println!("admin on http://{}", admin.local_addr());
@@ -174,33 +202,73 @@ impl Serve {
         let withholds_private_keys = xds.withholds_private_keys();
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(xds.run(shutdown.clone()));
-        if let Some(admin) = admin {
-            let state =
-                admin::State { store, status, clients, schema, registry: Arc::new(registry), withholds_private_keys };
-            tasks.spawn(admin.run(state, shutdown.clone()));
-        }
         let until = shutdown.clone();
         tasks.spawn(async move {
             reload.run(until).await;
             Ok(())
         });
-        supervise(tasks, signals, &shutdown).await
+        if require_valid {
+            let first = tokio::select! {
+                first = first_verdict(&status) => first,
+                name = signals.next() => bail!("{name} came before the topology was read"),
+            };
+            if !first.verdict.is_good() {
+                refuse(&first);
+                return Ok(NO);
+            }
+        }
+        tasks.spawn(xds.run(shutdown.clone()));
+        if let Some(admin) = admin {
+            let registry = Arc::new(registry);
+            let trigger = trigger.clone();
+            let state = admin::State { store, status, trigger, clients, schema, registry, withholds_private_keys };
+            tasks.spawn(admin.run(state, shutdown.clone()));
+        }
+        supervise(tasks, signals, (hangup, trigger), &shutdown).await.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// Waits for what comes of the first reading.
+async fn first_verdict(status: &StatusCell) -> Arc<Status> {
+    let mut news = status.subscribe();
+    loop {
+        let now = status.load();
+        // The cell outlives the wait, so it cannot end without news.
+        if now.verdict != Verdict::Pending || news.changed().await.is_err() {
+            return now;
+        }
+    }
+}
+
+/// Says why `--require-valid` ends the process.
+fn refuse(Status { error, report, .. }: &Status) {
+    eprint!("{}", report.render_all(Level::Warning));
+    match error {
+        Some(error) => eprintln!("error: {error}"),
+        None => eprintln!("error: the topology has errors, and --require-valid asks for one without"),
     }
 }
 
 /// Runs until a signal comes or a task ends by itself, then ends the others. A second signal ends the process at once.
+/// SIGHUP asks for a reload.
 async fn supervise(
     mut tasks: JoinSet<std::io::Result<()>>,
     mut signals: Signals,
+    (mut hangup, trigger): (Signal, Trigger),
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let first = tokio::select! {
-        name = signals.next() => {
-            info!(signal = name, "stopping");
-            None
+    let first = loop {
+        tokio::select! {
+            name = signals.next() => {
+                info!(signal = name, "stopping");
+                break None;
+            }
+            _ = hangup.recv() => {
+                info!("reloading on SIGHUP");
+                trigger.ring();
+            }
+            ended = tasks.join_next() => break ended,
         }
-        ended = tasks.join_next() => ended,
     };
     shutdown.cancel();
     let drain = async {
@@ -231,10 +299,13 @@ struct Signals {
     terminate: Signal,
 }
 
+fn handle(kind: SignalKind) -> anyhow::Result<Signal> {
+    signal(kind).context("cannot listen for signals")
+}
+
 impl Signals {
     fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Self { interrupt: handle(SignalKind::interrupt())?, terminate: handle(SignalKind::terminate())? })
     }
 
     async fn next(&mut self) -> &'static str {

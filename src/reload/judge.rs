@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::guard::Guard;
+use super::state::{self, Keeper};
 use super::{Metrics, SourceFile, Status, StatusCell, Verdict};
 use crate::diagnostic::{Files, Finding, Findings, Level, Report};
 use crate::pipeline::{Build, Outcome, World};
@@ -22,6 +24,9 @@ pub(super) struct Judge {
     store: Arc<Store>,
     status: Arc<StatusCell>,
     metrics: Metrics,
+    pub(super) guard: Guard,
+    /// The state on disk, if one is kept.
+    keeper: Option<Keeper>,
     /// The content that was judged last.
     last: Option<Judged>,
     /// Why the files cannot be read, while they cannot.
@@ -38,7 +43,13 @@ struct Judged {
 
 impl Judge {
     pub(super) fn new(build: Builder, store: Arc<Store>, status: Arc<StatusCell>, metrics: Metrics) -> Self {
-        Self { build, store, status, metrics, last: None, error: None }
+        Self { build, store, status, metrics, guard: Guard::default(), keeper: None, last: None, error: None }
+    }
+
+    /// Keeps the last good snapshot on disk; what is there is served until there is a better one.
+    pub(super) fn keep(&mut self, keeper: Keeper) {
+        self.status.store(Status { state: Some(keeper.status().clone()), ..self.before() });
+        self.keeper = Some(keeper);
     }
 
     /// What was last said.
@@ -61,7 +72,9 @@ impl Judge {
             Ok(reading) => {
                 let was_unread = self.error.take().is_some();
                 match &self.last {
-                    Some(last) if last.digest == reading.digest && last.attached == *attached => {
+                    Some(last)
+                        if last.digest == reading.digest && last.attached == *attached && !self.guard.releases() =>
+                    {
                         if was_unread {
                             self.returned(&reading);
                         }
@@ -73,6 +86,37 @@ impl Judge {
                 }
             }
         }
+        self.guard.forget();
+        self.save().await;
+    }
+
+    /// Writes what is served to disk, if it is not there.
+    async fn save(&mut self) {
+        let Some(keeper) = &mut self.keeper else { return };
+        let Some(written) = keeper.save().await else { return };
+        self.metrics.saved(written);
+        let state = Some(keeper.status().clone());
+        self.status.store(Status { state, ..self.before() });
+    }
+
+    /// What an earlier process left is better than nothing.
+    fn fall_back(&self) {
+        let Some(left) = self.keeper.as_ref().and_then(Keeper::left).filter(|_| self.store.load().is_none()) else {
+            return;
+        };
+        let (revision, digest, saved) = (left.snapshot.revision(), &left.source_digest, state::at(left));
+        let shown = humantime::format_rfc3339_seconds(saved);
+        tracing::warn!(revision, digest, saved = %shown, "serving the last good snapshot of an earlier run");
+        self.store.publish(Arc::clone(&left.snapshot));
+        let revision = Some(revision);
+        let served_digest = Some(digest.clone());
+        self.status.store(Status { restored: Some(saved), revision, served_digest, ..self.before() });
+        self.metrics.restored(true);
+    }
+
+    /// What was last said, to say most of it again.
+    fn before(&self) -> Status {
+        Status::clone(&self.status.load())
     }
 
     /// The files cannot be read, and that is news.
@@ -81,15 +125,16 @@ impl Judge {
             ReadError::Missing { .. } => Verdict::Missing,
             ReadError::Unreadable { .. } => Verdict::Unreadable,
         };
+        self.fall_back();
         let serving = self.store.load().map(|snapshot| snapshot.revision());
         tracing::warn!(%error, help = error.help(), serving, "the topology cannot be read; what is served stays");
-        let before = self.status.load();
         self.tell(Status {
             verdict,
             report: Arc::default(),
+            changes: Arc::default(),
             error: Some(error.with_help()),
             attempted: Some(SystemTime::now()),
-            ..Status::clone(&before)
+            ..self.before()
         });
         self.error = Some(error);
     }
@@ -97,86 +142,124 @@ impl Judge {
     /// The files are back and say what they last said.
     fn returned(&mut self, reading: &Reading) {
         let Some(Judged { digest, attached, verdict, report }) = &self.last else { return };
-        let attached = attached.clone();
         let verdict = if verdict.is_good() { Verdict::Unchanged } else { *verdict };
         tracing::info!(%digest, verdict = verdict.as_str(), "the topology can be read again, and is what it was");
-        self.conclude(reading, &attached, verdict, Arc::clone(report));
+        self.conclude(Read::of(reading, attached), verdict, Changes::default(), Arc::clone(report));
     }
 
     /// The files say something else than they last did.
     async fn changed(&mut self, reading: Reading) {
-        let previous = self.store.load();
+        let served = self.store.load();
+        let is_first = served.is_none();
+        let left = self.keeper.as_ref().and_then(Keeper::left).map(|left| Arc::clone(&left.snapshot));
+        let previous = served.or(left);
         let reading = Arc::new(reading);
         let job = {
             let (build, reading, previous) = (Arc::clone(&self.build), Arc::clone(&reading), previous.clone());
             move || build_whole(&build, &reading.documents, previous.as_deref())
         };
-        let (Build { report, outcome }, attached) = match tokio::task::spawn_blocking(job).await {
+        let (Build { mut report, mut outcome }, attached) = match tokio::task::spawn_blocking(job).await {
             Ok(built) => built,
             Err(error) => (Build { report: broken(error), outcome: Outcome::Rejected }, self.attached()),
         };
+        let read = Read::of(&reading, &attached);
+        let changes = if let Outcome::Changed { changes, .. } = &outcome { Some(changes) } else { None };
+        for excess in self.guard.judge(previous.as_deref(), changes, &read.digest).as_slice() {
+            report.add(excess.clone());
+            outcome = Outcome::Rejected;
+        }
         let digest = reading.digest;
-        let verdict = match outcome {
+        let (verdict, changes) = match outcome {
             Outcome::Rejected => {
+                self.fall_back();
                 let errors = report.count(Level::Error);
                 let findings = report.render_all(Level::Warning);
-                let serving = previous.map(|snapshot| snapshot.revision());
+                let serving = self.store.load().map(|snapshot| snapshot.revision());
                 tracing::error!(errors, %digest, serving, %findings, "the topology has errors; what is served stays");
-                Verdict::Rejected
+                (Verdict::Rejected, Changes::default())
             }
-            Outcome::Unchanged => {
-                tracing::info!(%digest, "the topology was edited and means what it did");
-                Verdict::Unchanged
+            Outcome::Unchanged => (self.publish(previous.filter(|_| is_first), None, digest), Changes::default()),
+            Outcome::Changed { snapshot, changes } => {
+                let is_news = is_first || !changes.is_empty();
+                (self.publish(Some(snapshot), Some(&changes).filter(|_| is_news), digest), changes)
             }
-            Outcome::Changed { snapshot, changes } => self.publish(snapshot, &changes, previous.is_none(), digest),
         };
         if verdict.is_good() && report.count(Level::Warning) > 0 {
             let findings = report.render_all(Level::Warning);
             tracing::warn!(warnings = report.count(Level::Warning), %digest, %findings, "the topology has warnings");
         }
+        if let (true, Some(keeper), Some(snapshot)) = (verdict.is_good(), &mut self.keeper, self.store.load()) {
+            keeper.want(snapshot, &read.digest);
+        }
         let report = Arc::new(report);
         self.last = Some(Judged { digest, attached: attached.clone(), verdict, report: Arc::clone(&report) });
-        self.conclude(&reading, &attached, verdict, report);
+        self.conclude(read, verdict, changes, report);
     }
 
-    fn publish(&self, snapshot: Arc<Snapshot>, changes: &Changes, is_first: bool, digest: Digest) -> Verdict {
-        let revision = snapshot.revision();
-        self.store.publish(snapshot);
-        if changes.is_empty() && !is_first {
-            tracing::info!(%digest, "the topology was edited and means what it did");
-            return Verdict::Unchanged;
+    /// Publishes what is to be served from now on, if that is another snapshot. `changes` is what it brings, if that is news.
+    fn publish(&self, snapshot: Option<Arc<Snapshot>>, changes: Option<&Changes>, digest: Digest) -> Verdict {
+        let is_first = self.store.load().is_none();
+        let revision = snapshot.as_ref().map(|snapshot| snapshot.revision());
+        if let Some(snapshot) = snapshot {
+            self.store.publish(snapshot);
         }
-        tracing::info!(revision, %changes, %digest, "published the topology");
+        match changes {
+            Some(changes) => tracing::info!(revision, %changes, %digest, "published the topology"),
+            None if is_first => {
+                tracing::info!(revision, %digest, "published the topology; it is that of the earlier run")
+            }
+            None => {
+                tracing::info!(%digest, "the topology was edited and means what it did");
+                return Verdict::Unchanged;
+            }
+        }
         Verdict::Applied
     }
 
     /// Tells the verdict on what was read.
-    fn conclude(&self, reading: &Reading, attached: &Attached, verdict: Verdict, report: Arc<Report>) {
-        let before = self.status.load();
-        let now = SystemTime::now();
-        let names = reading.documents.iter().map(|document| &document.name);
-        let sources: Vec<_> = names.zip(reading.digests.iter().copied()).chain(attached.digests()).collect();
-        let digest = Digest::of_all(sources.iter().map(|(name, digest)| (&***name, *digest))).to_string();
+    fn conclude(&self, read: Read, verdict: Verdict, changes: Changes, report: Arc<Report>) {
+        let before = self.before();
+        let (now, good) = (SystemTime::now(), verdict.is_good());
+        let Read { sources, digest } = read;
         self.tell(Status {
             verdict,
             attempted: Some(now),
-            succeeded: if verdict.is_good() { Some(now) } else { before.succeeded },
+            succeeded: if good { Some(now) } else { before.succeeded },
+            revision: self.store.load().map(|snapshot| snapshot.revision()),
+            changes: Arc::new(changes),
             report,
             error: None,
-            watched: before.watched.clone(),
-            sources: sources
-                .into_iter()
-                .map(|(name, sha256)| SourceFile { path: Arc::clone(name), sha256: sha256.to_string() })
-                .collect(),
-            served_digest: if verdict.is_good() { Some(digest.clone()) } else { before.served_digest.clone() },
+            sources,
+            served_digest: if good { Some(digest.clone()) } else { before.served_digest },
             source_digest: Some(digest),
+            restored: before.restored.filter(|_| !good),
+            watched: before.watched,
+            state: before.state,
         });
     }
 
     fn tell(&self, status: Status) {
         let in_sync = status.error.is_none() && status.served_digest == status.source_digest;
         self.metrics.judged(status.verdict, in_sync, status.attempted.unwrap_or(SystemTime::UNIX_EPOCH));
+        self.metrics.restored(status.restored.is_some());
         self.status.store(status);
+    }
+}
+
+/// What was read, as it is shown.
+struct Read {
+    sources: Vec<SourceFile>,
+    digest: String,
+}
+
+impl Read {
+    fn of(reading: &Reading, attached: &Attached) -> Self {
+        let names = reading.documents.iter().map(|document| &document.name);
+        let files: Vec<_> = names.zip(reading.digests.iter().copied()).chain(attached.digests()).collect();
+        let digest = Digest::of_all(files.iter().map(|(name, digest)| (&***name, *digest))).to_string();
+        let file =
+            |(name, sha256): (&Arc<str>, Digest)| SourceFile { path: Arc::clone(name), sha256: sha256.to_string() };
+        Self { sources: files.into_iter().map(file).collect(), digest }
     }
 }
 

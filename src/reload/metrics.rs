@@ -29,6 +29,8 @@ pub struct Metrics {
     successful: Gauge,
     succeeded: Gauge<f64, AtomicU64>,
     duration: Histogram,
+    restored: Gauge,
+    saves: Family<Result, Counter>,
 }
 
 impl Metrics {
@@ -41,13 +43,18 @@ impl Metrics {
             successful: Gauge::default(),
             succeeded: Gauge::default(),
             duration: Histogram::new(DURATIONS),
+            restored: Gauge::default(),
+            saves: Family::default(),
         };
         for verdict in [Verdict::Applied, Verdict::Unchanged, Verdict::Rejected, Verdict::Missing, Verdict::Unreadable]
         {
             // Alerts on a rate need the zero before the first one.
             metrics.reloads.get_or_create(&Result { result: verdict.as_str() }).inc_by(0);
         }
-        let Self { reloads, reads, in_sync, successful, succeeded, duration } = &metrics;
+        for result in ["written", "failed"] {
+            metrics.saves.get_or_create(&Result { result }).inc_by(0);
+        }
+        let Self { reloads, reads, in_sync, successful, succeeded, duration, restored, saves } = &metrics;
         registry.register(
             "chancery_reloads",
             "Changes of the topology's files, by what became of them",
@@ -74,7 +81,23 @@ impl Metrics {
             "Time from reading changed files to the verdict on them",
             duration.clone(),
         );
+        registry.register(
+            "chancery_config_restored",
+            "1 while what is served is the last good snapshot of an earlier run, else 0",
+            restored.clone(),
+        );
+        registry.register("chancery_state_writes", "Snapshots written to the state directory, or not", saves.clone());
         metrics
+    }
+
+    /// Whether what is served is that of an earlier run.
+    pub(super) fn restored(&self, restored: bool) {
+        self.restored.set(restored.into());
+    }
+
+    /// The state was written, or could not be.
+    pub(super) fn saved(&self, written: bool) {
+        self.saves.get_or_create(&Result { result: if written { "written" } else { "failed" } }).inc();
     }
 
     pub(super) fn read(&self) {

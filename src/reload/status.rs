@@ -7,7 +7,9 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::StateStatus;
 use crate::diagnostic::Report;
+use crate::snapshot::Changes;
 
 /// What became of the last wake-up that found something to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -64,6 +66,10 @@ pub struct Status {
     pub attempted: Option<SystemTime>,
     /// When a snapshot was last published or confirmed.
     pub succeeded: Option<SystemTime>,
+    /// The revision in service.
+    pub revision: Option<u64>,
+    /// What the last attempt changed.
+    pub changes: Arc<Changes>,
     /// The findings of the last attempt.
     pub report: Arc<Report>,
     /// Why the files could not be read, if they could not.
@@ -76,6 +82,10 @@ pub struct Status {
     pub source_digest: Option<String>,
     /// SHA-256 over all files that made the snapshot in service, in hex.
     pub served_digest: Option<String>,
+    /// When the snapshot in service was saved, if it is that of an earlier run.
+    pub restored: Option<SystemTime>,
+    /// The state on disk, if one is kept.
+    pub state: Option<StateStatus>,
 }
 
 /// Where the reload task leaves its [`Status`] for others to read without a lock.
@@ -93,12 +103,16 @@ impl StatusCell {
             verdict: Verdict::Pending,
             attempted: None,
             succeeded: None,
+            revision: None,
+            changes: Arc::default(),
             report: Arc::default(),
             error: None,
             watched,
             sources: Vec::new(),
             source_digest: None,
             served_digest: None,
+            restored: None,
+            state: None,
         });
         Self { current, bell: watch::Sender::new(0) }
     }

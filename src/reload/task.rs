@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::judge::{Builder, Judge};
+use super::state::Keeper;
 use super::trigger::{Request, Trigger};
-use super::{Metrics, Options, StatusCell, WatchMode};
+use super::{Metrics, Options, StateDir, StatusCell, WatchMode};
 use crate::snapshot::Store;
 use crate::source::{ArmError, Attached, Bell, Listing, ReadError, Signal, Sources, Stamp, Watcher};
 
@@ -92,6 +93,20 @@ impl Reload {
         }
     }
 
+    /// Keeps the last good snapshot in a directory, and serves the one that is there while the files are not good.
+    #[must_use]
+    pub fn keep_state(mut self, dir: StateDir) -> Self {
+        self.judge.keep(Keeper::new(dir));
+        self
+    }
+
+    /// Refuses edits that remove more than this share of the resources of a type in a group, unless they are confirmed.
+    #[must_use]
+    pub fn limit_removals(mut self, percent: u8) -> Self {
+        self.judge.guard.limit(percent);
+        self
+    }
+
     /// Asks this task for a reload, also before it runs.
     pub fn handle(&self) -> Trigger {
         self.trigger.clone()
@@ -115,7 +130,7 @@ impl Reload {
                 // Read again, but not at once: someone may be at work on them.
                 self.bell.ring(Signal::Touched);
             }
-            for asker in self.waiting.drain(..).flatten() {
+            for asker in self.waiting.drain(..).filter_map(|request| request.answer) {
                 if asker.send(self.judge.status()).is_err() {
                     tracing::debug!("whoever asked for the reload has gone");
                 }
@@ -155,6 +170,9 @@ impl Reload {
                     self.waiting.push(request);
                     while let Ok(request) = self.requests.try_recv() {
                         self.waiting.push(request);
+                    }
+                    for confirmed in self.waiting.iter_mut().filter_map(|request| request.confirm.take()) {
+                        self.judge.guard.confirm(confirmed);
                     }
                     return Wake { rearm: false };
                 }

@@ -53,6 +53,11 @@ impl Changes {
         self.resources.is_empty() && !self.regrouped
     }
 
+    /// Whether other nodes than before may belong to the groups.
+    pub fn regrouped(&self) -> bool {
+        self.regrouped
+    }
+
     /// Every resource that differs.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Kind, &str, Change)> {
         self.resources.iter().map(|((group, kind, name), change)| (&**group, *kind, &**name, *change))

@@ -257,10 +257,8 @@ mod tests {
         let checked = |content: &[u8]| [b"chancery state 1\n", &Sha256::digest(content)[..], content].concat();
         let unknown = State { resources: vec![StateResource::default()], ..empty() };
         let missing = State { groups: vec![StateGroup { name: "g".to_owned(), resources: vec![0] }], ..empty() };
-        let regex = State {
-            selectors: r#"[{"name":"a","match":{"id":{"safe_regex":"("}}}]"#.to_owned(),
-            ..State::default()
-        };
+        let regex =
+            State { selectors: r#"[{"name":"a","match":{"id":{"safe_regex":"("}}}]"#.to_owned(), ..State::default() };
         let table: [(&[u8], &str); 12] = [
             (b"", "it ends early"),
             (b"chancery st", "it ends early"),

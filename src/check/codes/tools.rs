@@ -1,4 +1,4 @@
-//! Codes of the commands that compare with Envoy or read its configuration.
+//! Codes of the commands: of those that compare with Envoy or read its configuration, and of the server.
 
 use super::{Explanation, row};
 
@@ -31,5 +31,13 @@ pub(super) const CODES: &[Explanation] = &[
         "What belongs to the proxy itself, such as its admin port, stays in its bootstrap.",
         "admin: {address: …}",
         "keep it in the proxies' bootstrap; `chancery bootstrap` prints one to start from",
+    ),
+    row(
+        "too-many-removed",
+        "an edit that removes more than it may",
+        "`serve --max-removed-percent` limits which share of the resources of a type one edit may take from a node group. A \
+         truncated file or a wrong branch looks like this.",
+        "listeners: []   # where there were ten",
+        "bring back what is missing, or confirm the edit with the `POST /reload?confirm=DIGEST` that the finding shows",
     ),
 ];
