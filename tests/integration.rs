@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of the programs it ran")]
 
+mod asked;
 mod attached;
 mod check_envoy;
 mod cli;
@@ -19,4 +20,5 @@ mod sandbox_files;
 mod schema;
 mod soak;
 mod sotw;
+mod state;
 mod support;

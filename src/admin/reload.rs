@@ -57,7 +57,7 @@ pub(super) async fn ask(
         }
     };
     if confirm.as_ref().is_some_and(|digest| !is_digest(digest)) {
-        let message = "a digest has 64 hex digits: take the `source_digest` of /status\n";
+        let message = "confirm the `source_digest` of /status, or its first 16 hex digits at least\n";
         return (StatusCode::BAD_REQUEST, message).into_response();
     }
     let trigger = &shared.state.trigger;
@@ -78,7 +78,7 @@ pub(super) async fn ask(
 }
 
 fn is_digest(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    (16..=64).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn code(verdict: Verdict) -> StatusCode {

@@ -6,6 +6,9 @@ use crate::diagnostic::{Finding, Findings, Span};
 use crate::envoy::Kind;
 use crate::snapshot::{Change, Changes, Snapshot};
 
+/// As many digits of a digest are enough to confirm it. More in a row would be masked in findings, as a key may look the same.
+const SHORT: usize = 16;
+
 /// As many names are listed in a finding.
 const LISTED: usize = 5;
 
@@ -14,7 +17,7 @@ const LISTED: usize = 5;
 pub(super) struct Guard {
     /// The largest share of the resources of a type in a group that an edit may remove, in percent.
     most: Option<u8>,
-    /// Digests of what the operator wants, however much it removes.
+    /// Digests of what the operator wants, however much it removes, or how they begin.
     confirmed: BTreeSet<String>,
     /// The digest of what was refused last, until other content is judged.
     held: Option<String>,
@@ -26,7 +29,9 @@ impl Guard {
     }
 
     pub(super) fn confirm(&mut self, digest: String) {
-        self.confirmed.insert(digest);
+        if digest.len() >= SHORT {
+            self.confirmed.insert(digest);
+        }
     }
 
     /// Confirmations count for the content that is found when they are given.
@@ -36,14 +41,18 @@ impl Guard {
 
     /// Whether what was refused has been confirmed since.
     pub(super) fn releases(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| self.confirmed.contains(held))
+        self.held.as_ref().is_some_and(|held| self.is_confirmed(held))
+    }
+
+    fn is_confirmed(&self, digest: &str) -> bool {
+        self.confirmed.iter().any(|confirmed| digest.starts_with(confirmed.as_str()))
     }
 
     /// What the files of this digest remove from `previous` beyond the limit, without being confirmed.
     pub(super) fn judge(&mut self, previous: Option<&Snapshot>, changes: Option<&Changes>, digest: &str) -> Findings {
         let mut findings = Findings::new();
         if let (Some(most), Some(previous), Some(changes)) = (self.most, previous, changes)
-            && !self.confirmed.contains(digest)
+            && !self.is_confirmed(digest)
         {
             for finding in excesses(most, previous, changes, digest) {
                 findings.push(finding);
@@ -72,6 +81,7 @@ fn excesses(most: u8, previous: &Snapshot, changes: &Changes, digest: &str) -> V
              {listed}{rest}",
             names.len(),
         );
+        let digest = &digest[..digest.len().min(SHORT)];
         let help = format!("if that is meant, confirm it on the admin port: POST /reload?confirm={digest}");
         let finding = Finding::error("too-many-removed", Span::default(), "", message).help(help);
         Some(Finding { span: None, ..finding })
@@ -135,18 +145,20 @@ mod tests {
         let (old, _) = snapshot(&["a", "b"], None);
         let (_, changes) = snapshot(&[], Some(&old));
         let mut guard = Guard::default();
-        assert!(guard.judge(Some(&old), Some(&changes), "D").is_empty(), "there is no limit");
+        let (wanted, other) = ("d".repeat(64), "e".repeat(64));
+        assert!(guard.judge(Some(&old), Some(&changes), &wanted).is_empty(), "there is no limit");
         guard.limit(10);
-        assert!(guard.judge(None, Some(&changes), "D").is_empty(), "there is nothing to remove from");
-        assert!(guard.judge(Some(&old), Some(&changes), "D").has_errors());
-        guard.confirm("E".to_owned());
+        assert!(guard.judge(None, Some(&changes), &wanted).is_empty(), "there is nothing to remove from");
+        assert!(guard.judge(Some(&old), Some(&changes), &wanted).has_errors());
+        guard.confirm(other);
+        guard.confirm("d".repeat(15));
         assert!(!guard.releases());
-        assert!(guard.judge(Some(&old), Some(&changes), "D").has_errors());
-        guard.confirm("D".to_owned());
+        assert!(guard.judge(Some(&old), Some(&changes), &wanted).has_errors());
+        guard.confirm(wanted[..16].to_owned());
         assert!(guard.releases());
-        assert!(guard.judge(Some(&old), Some(&changes), "D").is_empty());
+        assert!(guard.judge(Some(&old), Some(&changes), &wanted).is_empty());
         assert!(!guard.releases(), "it is not held any more");
         guard.forget();
-        assert!(guard.judge(Some(&old), Some(&changes), "D").has_errors());
+        assert!(guard.judge(Some(&old), Some(&changes), &wanted).has_errors());
     }
 }

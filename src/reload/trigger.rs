@@ -49,7 +49,7 @@ impl Trigger {
         self.ask(None).await
     }
 
-    /// The same, for which files of this digest (of [`Status::source_digest`]) may remove as much as they do.
+    /// The same, for which the files whose [`Status::source_digest`] begins with these 16 digits or more may remove as much as they do.
     pub async fn confirm(&self, digest: String) -> Option<Arc<Status>> {
         self.ask(Some(digest)).await
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -34,12 +34,15 @@ pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     /// Further flags.
     pub(crate) flags: Vec<&'static str>,
+    /// Where it keeps the last good snapshot.
+    pub(crate) state: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         // Without polling, so that a test in which no event arrives fails.
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), flags: vec!["--poll-interval", "0s"] }
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { listen, flags: vec!["--poll-interval", "0s"], state: None }
     }
 }
 
@@ -57,6 +60,7 @@ impl Chancery {
             .args(["serve", "--admin", "127.0.0.1:0", "--listen"])
             .arg(options.listen.to_string())
             .args(options.flags)
+            .args(options.state.map(|dir| format!("--state-dir={}", dir.display())))
             .arg(path)
             .stdin(Stdio::null())
             .stdout(file("stdout"))
@@ -102,6 +106,13 @@ impl Chancery {
     /// An answer of the admin port.
     pub(crate) async fn admin(&self, path: &str) -> Answer {
         http::get(&format!("{}{path}", self.admin)).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// What a POST to the admin port is answered, as JSON.
+    pub(crate) async fn post(&self, path: &str) -> (u16, Value) {
+        let answer = http::post(&format!("{}{path}", self.admin)).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+        (answer.status, json(&answer))
     }
 
     /// The URL of the admin port.
@@ -159,10 +170,20 @@ impl Chancery {
         .await
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends it at once, wherever it is.
+    pub(crate) async fn kill(mut self) {
+        self.process.kill().await.unwrap();
+    }
+
     /// Asks it to end, as a container engine does, and expects exit code 0.
     pub(crate) async fn stop(mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         let status = tokio::time::timeout(DRAIN, self.process.wait()).await.expect("it ends after SIGTERM").unwrap();
         assert_eq!(status.code(), Some(0), "{}", self.stderr());
     }

@@ -18,7 +18,16 @@ pub(crate) fn client() -> reqwest::Client {
 
 /// One request on a connection of its own.
 pub(crate) async fn get(url: &str) -> Result<Answer, String> {
-    let response = client().get(url).send().await.map_err(|error| reason(&error))?;
+    answer(client().get(url)).await
+}
+
+/// One request that asks for something to be done.
+pub(crate) async fn post(url: &str) -> Result<Answer, String> {
+    answer(client().post(url)).await
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Result<Answer, String> {
+    let response = request.send().await.map_err(|error| reason(&error))?;
     let status = response.status().as_u16();
     let body = response.text().await.map_err(|error| reason(&error))?;
     Ok(Answer { status, body })
