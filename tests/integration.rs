@@ -6,6 +6,7 @@
 mod attached;
 mod check_envoy;
 mod cli;
+mod corpus;
 mod delta;
 mod envoy;
 mod golden;
