@@ -1,5 +1,6 @@
 //! Compares what was pasted with what came out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, ReflectMessage as _, Value};
@@ -7,11 +8,28 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, ReflectMessage as _, Value}
 use super::pool;
 
 /// Fields that we add where the author gave none: the defaults of the friendly form, which README.md lists.
-const DEFAULTS: [&str; 0] = [];
+const DEFAULTS: [&str; 8] = [
+    "envoy.config.cluster.v3.Cluster.connect_timeout",
+    "envoy.config.cluster.v3.Cluster.dns_lookup_family",
+    // Of the type ORIGINAL_DST, which takes no other policy.
+    "envoy.config.cluster.v3.Cluster.lb_policy",
+    // Where the content of deprecated fields goes.
+    "envoy.config.cluster.v3.Cluster.typed_extension_protocol_options",
+    "envoy.config.core.v3.ConfigSource.resource_api_version",
+    "envoy.config.endpoint.v3.LocalityLbEndpoints.load_balancing_weight",
+    "envoy.config.endpoint.v3.LocalityLbEndpoints.locality",
+    PREPENDED,
+];
 
 /// Fields that Envoy has deprecated, whose content comes out in their replacement.
-const MOVED: [&str; 2] =
-    ["envoy.config.cluster.v3.Cluster.http2_protocol_options", "envoy.config.cluster.v3.Cluster.http_protocol_options"];
+const MOVED: [&str; 3] = [
+    "envoy.config.cluster.v3.Cluster.common_http_protocol_options",
+    "envoy.config.cluster.v3.Cluster.http2_protocol_options",
+    "envoy.config.cluster.v3.Cluster.http_protocol_options",
+];
+
+/// The list that may get one more item, at its beginning: the TLS inspector without which a filter chain would never match.
+const PREPENDED: &str = "envoy.config.listener.v3.Listener.listener_filters";
 
 /// Collects what was lost and what was added.
 #[derive(Default)]
@@ -61,6 +79,10 @@ impl Comparison {
                     self.value(&format!("{at}[{index}]"), field, pasted, out);
                 }
             }
+            (Value::List(pasted), Value::List(out)) if field.full_name() == PREPENDED && out.len() == pasted.len() + 1 => {
+                self.added.entry(PREPENDED.to_owned()).or_insert_with(|| at.to_owned());
+                self.value(at, field, &Value::List(pasted.clone()), &Value::List(out[1..].to_vec()));
+            }
             (Value::Map(pasted), Value::Map(out)) if pasted.len() == out.len() => {
                 let mut keys: Vec<_> = pasted.keys().collect();
                 keys.sort_by_key(|key| format!("{key:?}"));
@@ -72,7 +94,7 @@ impl Comparison {
                 }
             }
             _ if pasted == out => {}
-            _ => self.lost.push(format!("{at} was {pasted:?} and is {out:?}")),
+            _ => self.lost.push(format!("{at} was {} and is {}", show(pasted), show(out))),
         }
     }
 
@@ -82,12 +104,23 @@ impl Comparison {
             let options = out.get_field_by_name("typed_extension_protocol_options")?;
             let options = options.as_map()?.values().next()?.as_message().and_then(payload)?;
             let explicit = options.get_field_by_name("explicit_http_config")?;
-            explicit.as_message()?.get_field_by_name(field.name()).map(std::borrow::Cow::into_owned)
+            let holder = if field.name().starts_with("http") { explicit.as_message()? } else { &options };
+            holder.get_field_by_name(field.name()).map(Cow::into_owned)
         };
         match find() {
             Some(found) => self.value(at, field, &pasted.get_field(field), &found),
             None => self.lost.push(format!("{at} is gone")),
         }
+    }
+}
+
+/// Messages are not shown: their descriptors are, and those refer to themselves.
+fn show(value: &Value) -> String {
+    match value {
+        Value::Message(message) => message.descriptor().name().to_owned(),
+        Value::List(items) => format!("{} items", items.len()),
+        Value::Map(entries) => format!("{} entries", entries.len()),
+        scalar => format!("{scalar:?}"),
     }
 }
 
