@@ -37,6 +37,8 @@ pub(super) struct Comparison {
     pub(super) lost: Vec<String>,
     /// Full names of the fields that were added, each with the first place.
     added: BTreeMap<String, String>,
+    /// Full names of the messages and fields that were pasted; enumerations with their values.
+    pub(super) seen: BTreeSet<String>,
 }
 
 impl Comparison {
@@ -52,6 +54,7 @@ impl Comparison {
             self.lost.push(format!("{at}: {} became {}", theirs.full_name(), ours.full_name()));
             return;
         }
+        self.seen.insert(theirs.full_name().to_owned());
         if theirs.full_name() == "google.protobuf.Any" {
             match (payload(pasted), payload(out)) {
                 (Some(pasted), Some(out)) => return self.message(at, &pasted, &out),
@@ -61,6 +64,9 @@ impl Comparison {
         }
         for field in theirs.fields() {
             let at = format!("{at}.{}", field.name());
+            if pasted.has_field(&field) {
+                self.note(&field, &pasted.get_field(&field));
+            }
             match (pasted.has_field(&field), out.has_field(&field)) {
                 (true, true) => self.value(&at, &field, &pasted.get_field(&field), &out.get_field(&field)),
                 (true, false) if MOVED.contains(&field.full_name()) => self.moved(&at, &field, pasted, out),
@@ -71,6 +77,16 @@ impl Comparison {
         }
     }
 
+    fn note(&mut self, field: &FieldDescriptor, value: &Value) {
+        let name = field.full_name();
+        if let (Some(names), Some(number)) = (field.kind().as_enum(), value.as_enum_number())
+            && let Some(value) = names.get_value(number)
+        {
+            self.seen.insert(format!("{name}={}", value.name()));
+        }
+        self.seen.insert(name.to_owned());
+    }
+
     fn value(&mut self, at: &str, field: &FieldDescriptor, pasted: &Value, out: &Value) {
         match (pasted, out) {
             (Value::Message(pasted), Value::Message(out)) => self.message(at, pasted, out),
@@ -79,7 +95,9 @@ impl Comparison {
                     self.value(&format!("{at}[{index}]"), field, pasted, out);
                 }
             }
-            (Value::List(pasted), Value::List(out)) if field.full_name() == PREPENDED && out.len() == pasted.len() + 1 => {
+            (Value::List(pasted), Value::List(out))
+                if field.full_name() == PREPENDED && out.len() == pasted.len() + 1 =>
+            {
                 self.added.entry(PREPENDED.to_owned()).or_insert_with(|| at.to_owned());
                 self.value(at, field, &Value::List(pasted.clone()), &Value::List(out[1..].to_vec()));
             }
