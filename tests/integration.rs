@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of the programs it ran")]
 
 mod attached;
+mod bad_input;
 mod check_envoy;
 mod cli;
 mod corpus;
