@@ -28,7 +28,7 @@ const ALTOGETHER: Duration = Duration::from_secs(20);
 
 /// Folders with seeds, relative to the root of the repository.
 const SEEDS: [&str; 6] =
-    ["fuzz/corpus/build", "examples", "tests/corpus", "tests/rejected", "tests/rejected/warned", "tests/import"];
+    ["fuzz/corpus/topology", "examples", "tests/corpus", "tests/rejected", "tests/rejected/warned", "tests/import"];
 
 fn build(bytes: &[u8]) -> Build {
     let document = Document { name: Arc::from("t.yaml"), bytes: bytes.into() };
