@@ -40,7 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::diagnostic::{Files, Finding, Findings, Level, Span, did_you_mean};
-use crate::envoy::{Entry, FieldDescriptor, Kind, Node, Schema, Value};
+use crate::envoy::{Entry, FieldDescriptor, Kind, MessageDescriptor, Node, Schema, Value};
 use crate::source::Attachments;
 use crate::topology::{Item, Membership, StaticResources, Topology, section_of};
 
@@ -75,6 +75,11 @@ pub(crate) fn shorthand(message: &str) -> Shorthand {
 /// Whether a list of these messages may be a mapping by name.
 pub(crate) fn is_list_by_name(message: &str) -> bool {
     hooks::of_list(message).is_some()
+}
+
+/// Whether a text in this field is the path of a file beside the topology.
+pub(crate) fn takes_paths(message: &MessageDescriptor, field: &FieldDescriptor) -> bool {
+    data_source::takes_paths(message, field)
 }
 
 /// What the topology speaks of without holding it.
@@ -275,6 +280,11 @@ fn is_misspelled(schema: &Schema, kind: Kind, key: &str, field: &str) -> bool {
     !known && did_you_mean(key, fields.iter().map(FieldDescriptor::name)) == Some(field)
 }
 
+/// Whether secrets are derived from an item at this place.
+fn derives(path: &str) -> bool {
+    ["listeners[", "clusters["].iter().any(|section| path.starts_with(section))
+}
+
 /// Each kind has its own names, and each name is given once in a node group, whoever gives it. What is derived from an item
 /// that repeats a name, under the same name, is not told besides.
 fn duplicates(made: &[Made], findings: &mut Findings) {
@@ -290,7 +300,14 @@ fn duplicates(made: &[Made], findings: &mut Findings) {
             let message = format!("the {} `{name}` is given twice", short(*kind));
             let finding = Finding::error("duplicate-resource", *name_span, path.clone(), message)
                 .related(first.name_span, format!("first given here, at {}", first.native.path))
-                .help("rename or remove one; the order of files and items never decides");
+                .help(match kind {
+                    // A secret that was derived is not called what its item is called.
+                    Kind::Secret if [path, &first.native.path].iter().any(|path| derives(path)) => {
+                        "secrets from files are named after their listener or cluster: rename one of those, or define \
+                         the certificate under `secrets` and name it in `…_sds_secret_config`"
+                    }
+                    _ => "rename or remove one; the order of files and items never decides",
+                });
             findings.push(finding);
         } else {
             earlier.push(second);
