@@ -106,3 +106,17 @@ fn listeners_of_grpc_servers_are_on_demand() {
         assert_eq!(found.len(), usize::from(expected), "{listener}");
     }
 }
+
+#[test]
+fn listeners_of_grpc_servers_get_no_listener_filter() {
+    let text = |name: &str| {
+        let chain = "{filter_chain_match: {transport_protocol: raw_buffer}, routes: [{non_forwarding_action: {}}]}";
+        format!("version: 1\nlisteners: [{{name: '{name}', address: '0.0.0.0:1', filter_chains: [{chain}]}}]\n")
+    };
+    for (name, expected) in [("l", 1), ("grpc/server?xds.resource.listening_address=0.0.0.0:1", 0)] {
+        let all = natives(&text(name));
+        let listener = all.iter().find(|native| native.kind == Kind::Listener).unwrap();
+        let filters = listener.node.get("listener_filters").and_then(Node::items).map_or(0, <[Node]>::len);
+        assert_eq!(filters, expected, "{name}");
+    }
+}

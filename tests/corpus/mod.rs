@@ -42,7 +42,7 @@ const NOT_LOADED: [(&str, &str); 8] = [
     ("access-log-limits", "the token bucket comes from the control plane, which a static configuration lacks"),
     ("dynamic-modules", "there is no such shared library"),
     ("geography", "there is no database of addresses"),
-    ("registered-only", "Envoy registers these, and this build of it has no use for them"),
+    ("registered-only", "this build of Envoy registers it and has no use for it"),
     ("reverse-tunnels", "they need an extension in the bootstrap"),
     ("tap-admin", "Envoy crashes when it validates a tap that the admin port controls"),
     ("tls-certificates-on-demand", "the certificates come from the control plane, which a static configuration lacks"),
@@ -111,7 +111,7 @@ fn corpus() -> Vec<File> {
 /// The descriptors, decoded by themselves.
 fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
-    POOL.get_or_init(|| DescriptorPool::decode(&include_bytes!("../assets/descriptors.binpb")[..]).unwrap())
+    POOL.get_or_init(|| DescriptorPool::decode(&include_bytes!("../../assets/descriptors.binpb")[..]).unwrap())
 }
 
 /// What the library's own reader makes of a resource.

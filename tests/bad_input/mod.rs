@@ -5,6 +5,7 @@
 mod mutations;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -99,7 +100,7 @@ fn alias_bombs_are_refused() {
     let mut laughs = String::from("a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]\n");
     for level in 1..10 {
         let below = [format!("*a{}", level - 1).as_str(); 10].join(", ");
-        laughs.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+        writeln!(laughs, "a{level}: &a{level} [{below}]").unwrap();
     }
     assert!(first(&laughs).contains(" yaml-budget: "), "{}", first(&laughs));
     // One level only, but wide.
@@ -116,7 +117,7 @@ fn alias_bombs_are_refused() {
 #[test]
 fn nesting_ten_thousand_deep_is_refused() {
     let deep = "yaml-budget: lists and mappings are nested more than 64 deep";
-    let block: String = (0..10_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    let block: String = (0..10_000).flat_map(|depth| [" ".repeat(depth), "a:\n".to_owned()]).collect();
     for (what, text) in [
         ("block mappings", block),
         ("block lists", "- ".repeat(10_000)),
@@ -289,10 +290,11 @@ fn many_documents_are_too_many_at_some_point() {
 /// All of them are told, however many: in the time that it takes to write them.
 #[test]
 fn many_mistakes_are_all_found() {
-    let block: String = (0..3_000).map(|n| format!("- {{name: c{n}, bad: 1}}\n")).collect();
-    let report = answer("many lines", format!("version: 1\nclusters:\n{block}").as_bytes());
+    let clusters = || (0..3_000).map(|n| format!("{{name: c{n}, bad: 1}}"));
+    let block = clusters().collect::<Vec<_>>().join("\n- ");
+    let report = answer("many lines", format!("version: 1\nclusters:\n- {block}\n").as_bytes());
     assert_eq!(report.count(Level::Error), 3_000);
-    let flow: String = (0..3_000).map(|n| format!("{{name: c{n}, bad: 1}}, ")).collect();
+    let flow = clusters().collect::<Vec<_>>().join(", ");
     let report = answer("one line", format!("version: 1\nclusters: [{flow}]\n").as_bytes());
     assert_eq!(report.count(Level::Error), 3_000);
 }
