@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use chancery::diagnostic::{Level, Report};
 use chancery::envoy::{Kind, Schema};
-use chancery::pipeline::{self, Build, Outcome, World};
+use chancery::pipeline::{self, Build, Memory, Outcome, World};
 use chancery::source::Document;
 use tokio::process::Command;
 
@@ -35,7 +35,7 @@ fn build(bytes: &[u8]) -> Build {
     let document = Document { name: Arc::from("t.yaml"), bytes: bytes.into() };
     let no_files: BTreeMap<&str, &[u8]> = BTreeMap::new();
     let world = World { attachments: &no_files, now: 1_790_000_000 };
-    pipeline::build(&Schema::embedded(), &[document], &world, None)
+    pipeline::build(&Schema::embedded(), &[document], &world, None, &mut Memory::default())
 }
 
 /// Builds, and asserts what holds of any input: an answer in time, and a place where it is refused.
