@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::endpoints;
 use super::site::{Site, Step, below, steps};
 use crate::diagnostic::Findings;
 use crate::envoy::{DynamicMessage, Path, field};
@@ -18,7 +19,11 @@ pub(super) fn cluster(site: &Site<'_>, findings: &mut Findings) {
         collect(assignment, &site.at(steps!["load_assignment"]), &mut endpoints);
     }
     let name = field::string(message, "name").unwrap_or_default();
-    let kind = field::enum_name(message, "type").unwrap_or_default();
+    // Envoy's own default.
+    let kind = field::enum_name(message, "type").unwrap_or_else(|| "STATIC".to_owned());
+    if let Some(assignment) = field::message(message, "load_assignment") {
+        endpoints::addresses(site, assignment, &site.at(steps!["load_assignment"]), &kind, findings);
+    }
     match kind.as_str() {
         "LOGICAL_DNS" if endpoints.len() != 1 && site.is_whole() => {
             let text = format!("a LOGICAL_DNS cluster needs exactly one endpoint, not {}", endpoints.len());
@@ -91,6 +96,7 @@ pub(super) fn endpoints(site: &Site<'_>, findings: &mut Findings) {
         let why = "names of endpoints that are served over EDS are not resolved";
         let help = "give the cluster `type: STRICT_DNS` and these `endpoints`, or let it choose its type by them";
         host_names(site, &endpoints, why, help, findings);
+        endpoints::addresses(site, site.message, site.path, "EDS", findings);
     }
     if alone && !has_any(site.message) && site.is_whole() {
         let name = field::string(site.message, "cluster_name").unwrap_or_default();

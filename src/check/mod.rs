@@ -11,6 +11,7 @@
 mod clusters;
 mod codes;
 mod domains;
+mod endpoints;
 mod facts;
 mod filter_order;
 mod filters;

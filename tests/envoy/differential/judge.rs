@@ -51,7 +51,8 @@ pub(super) fn ours(schema: &Schema, config: &Value) -> Vec<Finding> {
             resources.push(Value::Object(typed));
         }
     }
-    let topology = json!({"version": 1, "resources": resources}).to_string();
+    // YAML takes this character only as an escape.
+    let topology = json!({"version": 1, "resources": resources}).to_string().replace('\u{7f}', "\\u007f");
     let document = Document { name: "topology.yaml".into(), bytes: topology.into_bytes().into() };
     let compiled = pipeline::compile(schema, &[document], &World { attachments: &Recorder::new(), now: NOW });
     compiled.report.findings().iter().filter(|finding| finding.level == Level::Error).cloned().collect()

@@ -8,7 +8,7 @@ mod values;
 use std::sync::Arc;
 
 use ::chancery::envoy::Schema;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -38,7 +38,12 @@ async fn origins() -> Vec<Origin> {
         let all = ["render", "--bootstrap", "-o", "json"].into_iter().chain(arguments.iter().map(String::as_str));
         let rendered = chancery::run(&all.collect::<Vec<_>>()).await;
         assert_eq!(rendered.code, 0, "{name}: {rendered:?}");
-        origins.push(Origin { name, config: serde_json::from_str(&rendered.stdout).unwrap() });
+        let mut config: Value = serde_json::from_str(&rendered.stdout).unwrap();
+        // Without it, Envoy takes no internal address.
+        config["bootstrap_extensions"] = json!([{"name": "internal", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+        }}]);
+        origins.push(Origin { name, config });
     }
     origins.sort_by(|a, b| a.name.cmp(&b.name));
     origins

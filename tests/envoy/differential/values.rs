@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::random::Random;
 
-/// How many messages a value may have inside each other.
+/// How many messages a value may have inside each other; twice as many if they are required.
 const DEPTH: usize = 5;
 
 /// Fields whose `Any`, or the `TypedExtensionConfig` around it, takes extensions of one category.
@@ -23,9 +23,12 @@ const SLOTS: &[(&str, &str)] = &[
     ("envoy.config.core.v3.SubstitutionFormatString.formatters", "envoy.formatter"),
     ("envoy.config.core.v3.TransportSocket.typed_config", "envoy.transport_sockets.upstream"),
     ("envoy.config.listener.v3.Filter.typed_config", "envoy.filters.network"),
+    ("envoy.config.listener.v3.Listener.ConnectionBalanceConfig.extend_balance", "envoy.network.connection_balance"),
     ("envoy.config.listener.v3.ListenerFilter.typed_config", "envoy.filters.listener"),
     ("envoy.config.route.v3.RetryPolicy.RetryHostPredicate.typed_config", "envoy.retry_host_predicates"),
     ("envoy.config.route.v3.RetryPolicy.RetryPriority.typed_config", "envoy.retry_priorities"),
+    ("envoy.config.route.v3.ClusterSpecifierPlugin.extension", "envoy.router.cluster_specifier_plugin"),
+    ("envoy.config.route.v3.RouteAction.early_data_policy", "envoy.route.early_data_policy"),
     ("envoy.config.route.v3.RouteAction.path_rewrite_policy", "envoy.path.rewrite"),
     ("envoy.config.route.v3.RouteMatch.path_match_policy", "envoy.path.match"),
     ("envoy.config.trace.v3.Tracing.Http.typed_config", "envoy.tracers"),
@@ -156,6 +159,9 @@ impl Maker<'_> {
     /// A message with what it requires and a few fields more.
     pub(super) fn message(&mut self, descriptor: &MessageDescriptor, depth: usize) -> Map<String, Value> {
         let mut map = Map::new();
+        if depth > 2 * DEPTH {
+            return map;
+        }
         let required = descriptor.parent_pool().get_extension_by_name("validate.required");
         for oneof in descriptor.oneofs().filter(|oneof| !oneof.is_synthetic()) {
             let is_required = required.as_ref().is_some_and(|required| {
