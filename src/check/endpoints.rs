@@ -1,7 +1,7 @@
 //! Addresses of endpoints that Envoy cannot use.
 
 use super::site::{Site, Step, below, steps};
-use crate::diagnostic::Findings;
+use crate::diagnostic::{Finding, Findings};
 use crate::envoy::{DynamicMessage, Path, field};
 
 /// The endpoints of a load assignment that stands at a path, for a cluster of a type such as STATIC.
@@ -36,6 +36,7 @@ pub(super) fn addresses(
             findings.push(site.resource.error("endpoint-address", &at, text).help(help));
         }
     };
+    let mut health_ports = Vec::new();
     for (locality, group) in field::messages(assignment, "endpoints").enumerate() {
         for (index, host) in field::messages(group, "lb_endpoints").enumerate() {
             let at = |rest: &[Step]| below(&below(path, steps!["endpoints", locality, "lb_endpoints", index]), rest);
@@ -44,11 +45,29 @@ pub(super) fn addresses(
                 continue;
             };
             judge(endpoint, at(steps!["endpoint"]));
+            if let Some(finding) = health_port(site, endpoint, &at(steps!["endpoint"])) {
+                health_ports.push(finding);
+            }
             for (more, holder) in field::messages(endpoint, "additional_addresses").enumerate() {
                 judge(holder, at(steps!["endpoint", "additional_addresses", more]));
             }
         }
     }
+    health_ports.into_iter().for_each(|finding| findings.push(finding));
+}
+
+/// A port of its own for the health checks of an endpoint that has no ports, such as a Unix socket.
+fn health_port(site: &Site<'_>, endpoint: &DynamicMessage, at: &Path) -> Option<Finding> {
+    let config = field::message(endpoint, "health_check_config")?;
+    field::unsigned(config, "port_value").filter(|port| *port != 0)?;
+    let address = field::message(config, "address").or_else(|| field::message(endpoint, "address"))?;
+    if field::message(address, "socket_address").is_some() {
+        return None;
+    }
+    let at = below(at, steps!["health_check_config", "port_value"]);
+    let text = "this endpoint's address has no port that health checks could replace: Envoy refuses the cluster, or crashes";
+    let help = "remove `port_value`, or give `health_check_config` a `socket_address` of its own";
+    Some(site.resource.error("endpoint-address", &at, text).help(help))
 }
 
 /// What is wrong with a field of a socket address.

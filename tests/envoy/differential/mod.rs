@@ -83,7 +83,7 @@ async fn explore() {
     let slots = Arc::new(Semaphore::new(4));
     let mut runs = JoinSet::new();
     let mut ours_time = std::time::Duration::ZERO;
-    for number in 0..count {
+    for number in (0..count).filter(|n| var("ONLY").is_none_or(|only| only == *n)) {
         let origin = &origins[number % origins.len()];
         let mutant = mutant(&schema, seed, number / origins.len(), origin);
         let t = std::time::Instant::now();
@@ -102,6 +102,7 @@ async fn explore() {
     let mut counts = std::collections::BTreeMap::new();
     let mut out = String::new();
     for (_, mutant, ours, class, message) in &all {
+        if *class == Class::Crash { std::fs::write(format!("/tmp/diffwork/crash-{}.json", mutant.name), mutant.config.to_string()).unwrap(); }
         *counts.entry((ours.is_empty(), *class)).or_insert(0) += 1;
         if ours.is_empty() != (*class == Class::Accepted) {
             let codes: Vec<String> = ours.iter().map(|f| format!("{} @ {}: {}", f.code, f.path, f.message)).collect();

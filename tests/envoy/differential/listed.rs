@@ -1,0 +1,1 @@
+//! Where the two verdicts differ, and why that is meant.
