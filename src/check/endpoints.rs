@@ -65,7 +65,8 @@ fn health_port(site: &Site<'_>, endpoint: &DynamicMessage, at: &Path) -> Option<
         return None;
     }
     let at = below(at, steps!["health_check_config", "port_value"]);
-    let text = "this endpoint's address has no port that health checks could replace: Envoy refuses the cluster, or crashes";
+    let text =
+        "this endpoint's address has no port that health checks could replace: Envoy refuses the cluster, or crashes";
     let help = "remove `port_value`, or give `health_check_config` a `socket_address` of its own";
     Some(site.resource.error("endpoint-address", &at, text).help(help))
 }

@@ -14,8 +14,23 @@ struct Site {
 
 /// Values that are of the wrong type nearly everywhere.
 const STRANGERS: &[&str] = &[
-    "null", "true", "0", "-1", "1.5", "1e300", "18446744073709551616", "\"\"", "\"a\"", "[]", "{}", "[null]", "[[]]",
-    "{\"a\": 1}", "\"true\"", "\"5\"", "{\"@type\": \"type.googleapis.com/google.protobuf.Empty\"}",
+    "null",
+    "true",
+    "0",
+    "-1",
+    "1.5",
+    "1e300",
+    "18446744073709551616",
+    "\"\"",
+    "\"a\"",
+    "[]",
+    "{}",
+    "[null]",
+    "[[]]",
+    "{\"a\": 1}",
+    "\"true\"",
+    "\"5\"",
+    "{\"@type\": \"type.googleapis.com/google.protobuf.Empty\"}",
 ];
 
 /// Changes a resource in one place; says what was done, or nothing if there was nothing to do.
@@ -30,13 +45,7 @@ pub(super) fn mutate(schema: &Schema, random: &mut Random, message: &str, resour
 }
 
 /// Every message that is written as a mapping of its fields, through `Any`.
-fn collect(
-    schema: &Schema,
-    descriptor: &MessageDescriptor,
-    value: &Value,
-    pointer: String,
-    sites: &mut Vec<Site>,
-) {
+fn collect(schema: &Schema, descriptor: &MessageDescriptor, value: &Value, pointer: String, sites: &mut Vec<Site>) {
     let Value::Object(map) = value else { return };
     let payload = if descriptor.full_name() == "google.protobuf.Any" {
         let name = map.get("@type").and_then(Value::as_str).and_then(|url| url.rsplit('/').next());
@@ -108,12 +117,7 @@ fn random_field(mut random: Random, fields: &[FieldDescriptor]) -> Option<FieldD
 }
 
 /// Puts in a field, or another member of a oneof, that may be there already.
-fn add(
-    schema: &Schema,
-    random: &mut Random,
-    all: &[FieldDescriptor],
-    map: &mut Map<String, Value>,
-) -> Option<String> {
+fn add(schema: &Schema, random: &mut Random, all: &[FieldDescriptor], map: &mut Map<String, Value>) -> Option<String> {
     let missing: Vec<_> = all.iter().filter(|field| !map.contains_key(field.name())).collect();
     let field = *random.choose(&missing)?;
     let siblings: Vec<String> = field
@@ -210,14 +214,13 @@ fn empty(random: &mut Random, present: &[FieldDescriptor], map: &mut Map<String,
 
 /// Another type in an `Any`: the fields stay.
 fn retype(schema: &Schema, random: &mut Random, map: &mut Map<String, Value>) -> Option<String> {
-    let types: Vec<String> = map
-        .values()
-        .filter_map(|value| Some(value.as_object()?.get("@type")?.as_str()?.to_owned()))
-        .collect();
+    let types: Vec<String> =
+        map.values().filter_map(|value| Some(value.as_object()?.get("@type")?.as_str()?.to_owned())).collect();
     let old = random.choose(&types)?.clone();
     let name = old.rsplit('/').next().unwrap_or_default();
     let known = schema.extensions().category_of(name).map(|category| schema.extensions().in_category(category));
-    let others: Vec<String> = known.unwrap_or_default().iter().filter_map(|extension| extension.message.clone()).collect();
+    let others: Vec<String> =
+        known.unwrap_or_default().iter().filter_map(|extension| extension.message.clone()).collect();
     let new = match (random.below(6), random.choose(&others)) {
         (0, _) => format!("type.googleapis.com/{name}X"),
         (1, _) => name.to_owned(),

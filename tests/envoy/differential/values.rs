@@ -33,7 +33,10 @@ const SLOTS: &[(&str, &str)] = &[
     ("envoy.config.route.v3.RouteMatch.path_match_policy", "envoy.path.match"),
     ("envoy.config.trace.v3.Tracing.Http.typed_config", "envoy.tracers"),
     ("envoy.extensions.filters.http.compressor.v3.Compressor.compressor_library", "envoy.compression.compressor"),
-    ("envoy.extensions.filters.http.decompressor.v3.Decompressor.decompressor_library", "envoy.compression.decompressor"),
+    (
+        "envoy.extensions.filters.http.decompressor.v3.Decompressor.decompressor_library",
+        "envoy.compression.decompressor",
+    ),
     (
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.original_ip_detection_extensions",
         "envoy.http.original_ip_detection",
@@ -43,24 +46,63 @@ const SLOTS: &[(&str, &str)] = &[
         "envoy.http.early_header_mutation",
     ),
     ("envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter.typed_config", "envoy.filters.http"),
+    ("envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension.typed_config", "envoy.request_id"),
     (
-        "envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension.typed_config",
-        "envoy.request_id",
+        "envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig.SessionFilter.typed_config",
+        "envoy.filters.udp.session",
     ),
-    ("envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig.SessionFilter.typed_config", "envoy.filters.udp.session"),
 ];
 
 const WORDS: &[&str] = &[
-    "a", "backend", "x-header", ":path", "/", "/path", "*", "www.example.com", "127.0.0.1", "::1", "10.0.0.0/8",
-    "http://127.0.0.1/a?b=c", "%REQ(a)%", "100%", "GET", "gzip", "é", "A B", "^a.*$", "(", "5xx", "200", "TLSv1_2",
+    "a",
+    "backend",
+    "x-header",
+    ":path",
+    "/",
+    "/path",
+    "*",
+    "www.example.com",
+    "127.0.0.1",
+    "::1",
+    "10.0.0.0/8",
+    "http://127.0.0.1/a?b=c",
+    "%REQ(a)%",
+    "100%",
+    "GET",
+    "gzip",
+    "é",
+    "A B",
+    "^a.*$",
+    "(",
+    "5xx",
+    "200",
+    "TLSv1_2",
 ];
 
 /// Texts that rules on strings are about.
-const ODD_WORDS: &[&str] = &["", " ", "a\nb", "a\rb", "a\0b", "\u{7f}", "\t", "ä:ö", ":", "a b", "\u{1f600}", "[::1]:80"];
+const ODD_WORDS: &[&str] =
+    &["", " ", "a\nb", "a\rb", "a\0b", "\u{7f}", "\t", "ä:ö", ":", "a b", "\u{1f600}", "[::1]:80"];
 
 const ODD_DURATIONS: &[&str] = &[
-    "0s", "-1s", "0.000000001s", "0.001s", "1.0000000001s", "315576000000s", "315576000001s", "9223372036s",
-    "9223372037s", "-0.5s", "1", "250ms", "1.s", ".5s", "+1s", "1e3s", "", "1S", " 1s",
+    "0s",
+    "-1s",
+    "0.000000001s",
+    "0.001s",
+    "1.0000000001s",
+    "315576000000s",
+    "315576000001s",
+    "9223372036s",
+    "9223372037s",
+    "-0.5s",
+    "1",
+    "250ms",
+    "1.s",
+    ".5s",
+    "+1s",
+    "1e3s",
+    "",
+    "1S",
+    " 1s",
 ];
 
 /// Makes values; the choices are the random numbers'.
@@ -164,9 +206,9 @@ impl Maker<'_> {
         }
         let required = descriptor.parent_pool().get_extension_by_name("validate.required");
         for oneof in descriptor.oneofs().filter(|oneof| !oneof.is_synthetic()) {
-            let is_required = required.as_ref().is_some_and(|required| {
-                oneof.options().get_extension(required).as_bool() == Some(true)
-            });
+            let is_required = required
+                .as_ref()
+                .is_some_and(|required| oneof.options().get_extension(required).as_bool() == Some(true));
             let members: Vec<_> = oneof.fields().collect();
             if is_required || (depth < DEPTH && self.random.percent(15)) {
                 let member = self.random.pick(&members).clone();
@@ -291,11 +333,24 @@ impl Maker<'_> {
     fn double(&mut self, kind: &str, rule: &Rule) -> Value {
         let bounds = rule.numbers(kind);
         if !self.is_odd() {
-            return self.random.choose(&bounds).map_or(json!(0.5), |bound| Value::from(i64::try_from(*bound).unwrap_or(1)));
+            return self
+                .random
+                .choose(&bounds)
+                .map_or(json!(0.5), |bound| Value::from(i64::try_from(*bound).unwrap_or(1)));
         }
         let mut odd: Vec<Value> = vec![
-            json!(0), json!(-0.0), json!(-1), json!(1e300), json!("NaN"), json!("Infinity"), json!("-Infinity"),
-            json!("0.5"), json!("x"), json!(5e-324), json!("1e400"), json!(3.5e38),
+            json!(0),
+            json!(-0.0),
+            json!(-1),
+            json!(1e300),
+            json!("NaN"),
+            json!("Infinity"),
+            json!("-Infinity"),
+            json!("0.5"),
+            json!("x"),
+            json!(5e-324),
+            json!("1e400"),
+            json!(3.5e38),
         ];
         for bound in bounds {
             odd.extend([json!(format!("{bound}.001")), json!(format!("{}.999", bound - 1))]);
@@ -356,9 +411,17 @@ impl Maker<'_> {
         let name = descriptor.full_name();
         match name.strip_prefix("google.protobuf.") {
             Some("Duration") => self.duration(rule),
-            Some("Timestamp") => (*self.random.pick(&["2026-01-31T12:00:00Z", "2026-01-31", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59.5+01:00"])).into(),
+            Some("Timestamp") => (*self.random.pick(&[
+                "2026-01-31T12:00:00Z",
+                "2026-01-31",
+                "0001-01-01T00:00:00Z",
+                "1969-12-31T23:59:59.5+01:00",
+            ]))
+            .into(),
             Some("FieldMask") => (*self.random.pick(&["a,b", "aB.c", "a_b", ""])).into(),
-            Some("Struct") => self.random.pick(&[json!({}), json!({"a": [1, {"b": null}], "c": "d"}), json!([])]).clone(),
+            Some("Struct") => {
+                self.random.pick(&[json!({}), json!({"a": [1, {"b": null}], "c": "d"}), json!([])]).clone()
+            }
             Some("Value") => self.random.pick(&[json!(null), json!(1e300), json!("a"), json!([1]), json!({})]).clone(),
             Some("ListValue") => self.random.pick(&[json!([]), json!([null, 1]), json!({})]).clone(),
             Some("Empty") => json!({}),
@@ -386,7 +449,8 @@ impl Maker<'_> {
             Some(category) => extensions.in_category(category).iter().collect(),
             None => extensions.of(Category::HTTP_FILTER),
         };
-        let message = |extension: &&Extension| if per_route { extension.per_route.clone() } else { extension.message.clone() };
+        let message =
+            |extension: &&Extension| if per_route { extension.per_route.clone() } else { extension.message.clone() };
         let messages: Vec<String> = fitting.iter().filter_map(message).collect();
         let Some(name) = self.random.choose(&messages).cloned() else { return json!({}) };
         let Some(descriptor) = self.schema.message(&name) else { return json!({}) };
