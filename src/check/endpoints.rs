@@ -1,7 +1,7 @@
 //! Addresses of endpoints that Envoy cannot use.
 
 use super::site::{Site, Step, below, steps};
-use crate::diagnostic::{Finding, Findings};
+use crate::diagnostic::Findings;
 use crate::envoy::{DynamicMessage, Path, field};
 
 /// The endpoints of a load assignment that stands at a path, for a cluster of a type such as STATIC.
@@ -16,59 +16,58 @@ pub(super) fn addresses(
     if !resolves && !matches!(cluster_type, "STATIC" | "EDS") {
         return;
     }
-    let mut judge = |holder: &DynamicMessage, at: Path| {
-        let Some(address) = field::message(holder, "address") else {
-            if site.is_whole() {
-                let text = "this endpoint has no address";
-                let finding = if resolves {
-                    site.resource.warning("endpoint-address", &at, text)
-                } else {
-                    site.resource.error("endpoint-address", &at, format!("{text}: Envoy refuses the cluster"))
-                };
-                findings.push(finding.help("give it an `address`"));
-            }
-            return;
-        };
-        let socket = field::message(address, "socket_address");
-        for problem in socket.into_iter().flat_map(|socket| problems(socket, resolves)) {
-            let Problem { field, text, help } = problem;
-            let at = below(&at, steps!["address", "socket_address", field]);
-            findings.push(site.resource.error("endpoint-address", &at, text).help(help));
-        }
-    };
-    let mut health_ports = Vec::new();
     for (locality, group) in field::messages(assignment, "endpoints").enumerate() {
         for (index, host) in field::messages(group, "lb_endpoints").enumerate() {
             let at = |rest: &[Step]| below(&below(path, steps!["endpoints", locality, "lb_endpoints", index]), rest);
             let Some(endpoint) = field::message(host, "endpoint") else {
-                judge(host, at(steps![]));
+                judge(site, host, &at(steps![]), resolves, findings);
                 continue;
             };
-            judge(endpoint, at(steps!["endpoint"]));
-            if let Some(finding) = health_port(site, endpoint, &at(steps!["endpoint"])) {
-                health_ports.push(finding);
+            judge(site, endpoint, &at(steps!["endpoint"]), resolves, findings);
+            if !resolves {
+                health_port(site, endpoint, &at(steps!["endpoint"]), findings);
             }
             for (more, holder) in field::messages(endpoint, "additional_addresses").enumerate() {
-                judge(holder, at(steps!["endpoint", "additional_addresses", more]));
+                judge(site, holder, &at(steps!["endpoint", "additional_addresses", more]), resolves, findings);
             }
         }
     }
-    health_ports.into_iter().for_each(|finding| findings.push(finding));
+}
+
+/// What has an address, or should have one.
+fn judge(site: &Site<'_>, holder: &DynamicMessage, at: &Path, resolves: bool, findings: &mut Findings) {
+    let Some(address) = field::message(holder, "address") else {
+        if site.is_whole() {
+            let text = "this endpoint has no address";
+            let finding = if resolves {
+                site.resource.warning("endpoint-address", at, text)
+            } else {
+                site.resource.error("endpoint-address", at, format!("{text}: Envoy refuses the cluster"))
+            };
+            findings.push(finding.help("give it an `address`"));
+        }
+        return;
+    };
+    let socket = field::message(address, "socket_address");
+    for Problem { field, text, help } in socket.into_iter().flat_map(|socket| problems(socket, resolves)) {
+        let at = below(at, steps!["address", "socket_address", field]);
+        findings.push(site.resource.error("endpoint-address", &at, text).help(help));
+    }
 }
 
 /// A port of its own for the health checks of an endpoint that has no ports, such as a Unix socket.
-fn health_port(site: &Site<'_>, endpoint: &DynamicMessage, at: &Path) -> Option<Finding> {
-    let config = field::message(endpoint, "health_check_config")?;
-    field::unsigned(config, "port_value").filter(|port| *port != 0)?;
-    let address = field::message(config, "address").or_else(|| field::message(endpoint, "address"))?;
-    if field::message(address, "socket_address").is_some() {
-        return None;
+fn health_port(site: &Site<'_>, endpoint: &DynamicMessage, at: &Path, findings: &mut Findings) {
+    let Some(config) = field::message(endpoint, "health_check_config") else { return };
+    let address = field::message(config, "address").or_else(|| field::message(endpoint, "address"));
+    let portless = address.is_some_and(|address| field::message(address, "socket_address").is_none());
+    if !portless || field::unsigned(config, "port_value").unwrap_or_default() == 0 {
+        return;
     }
     let at = below(at, steps!["health_check_config", "port_value"]);
     let text =
         "this endpoint's address has no port that health checks could replace: Envoy refuses the cluster, or crashes";
     let help = "remove `port_value`, or give `health_check_config` a `socket_address` of its own";
-    Some(site.resource.error("endpoint-address", &at, text).help(help))
+    findings.push(site.resource.error("endpoint-address", &at, text).help(help));
 }
 
 /// What is wrong with a field of a socket address.

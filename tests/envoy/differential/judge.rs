@@ -66,6 +66,8 @@ pub(super) async fn envoys(dir: &Path, number: usize, config: &Value) -> (Class,
         .args(["--mode", "validate", "--concurrency", "1", "--disable-hot-restart"])
         .args(["--log-level", "error", "--log-format", "%v", "--config-path"])
         .arg(&path)
+        // Access logs are opened, whatever their paths are.
+        .current_dir(dir)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -91,7 +93,7 @@ fn class(message: &str) -> Class {
     let any = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
     if any(&["Proto constraint validation failed", "ProtoValidationError"]) {
         Class::Rule
-    } else if any(&["Unable to parse JSON as proto", "INVALID_ARGUMENT", "has unknown fields", "Unable to unpack"]) {
+    } else if any(&["Unable to parse JSON as proto", "has unknown fields", "Unable to unpack"]) {
         Class::Parse
     } else {
         Class::Meaning

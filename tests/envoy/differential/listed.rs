@@ -32,6 +32,7 @@ pub(super) const LENIENT: &[Lenient] = &[
         said: &[
             "Environment variable doesn't exist",
             "does not exist",
+            "unable to open file",
             "Invalid path: ",
             "AWS region is not set",
             "no local cluster name is present",
@@ -92,6 +93,7 @@ pub(super) const LENIENT: &[Lenient] = &[
             "script load error",
             "max_early_data_bytes must be set",
             "Duration out-of-range",
+            "Route table can only match on request headers",
         ],
         why: "only the code of the extension knows",
     },

@@ -59,7 +59,7 @@ const WORDS: &[&str] = &[
     "x-header",
     ":path",
     "/",
-    "/path",
+    "/no/such/path",
     "*",
     "www.example.com",
     "127.0.0.1",
