@@ -22,6 +22,8 @@ pub(super) const LENIENT: &[Lenient] = &[
         said: &[
             "Didn't find a registered",
             "no factory found for a required type URL",
+            "does not have an object factory",
+            "unknown AI filter",
             "no listener factory found for a required type URL",
             "Unknown address resolver",
             "does not support header validator extensions",
@@ -36,6 +38,8 @@ pub(super) const LENIENT: &[Lenient] = &[
             "Invalid path: ",
             "AWS region is not set",
             "no local cluster name is present",
+            "no ADS configured in bootstrap",
+            "not found in static bootstrap resources",
         ],
         why: "it depends on the host, or on the bootstrap, of the proxy",
     },
@@ -45,6 +49,7 @@ pub(super) const LENIENT: &[Lenient] = &[
             "FCDS requires a filter chain matcher",
             "cannot create an EDS cluster without an EDS config",
             "vhds: only 'DELTA_GRPC' or 'ADS'",
+            "Missing config source specifier",
             "is configured with unsupported dynamic con",
         ],
         why: "how parts of resources are delivered apart: of these ways, only those that Chancery serves are checked",
@@ -68,6 +73,11 @@ pub(super) const LENIENT: &[Lenient] = &[
     Lenient {
         said: &[
             "Cannot use hostname for consistent hashing",
+            "clusters must NOT have a custom resolver name set",
+            "alternate protocols cache must be configured",
+            "find a registered load balancer factory implementation",
+            "must have auto_sni and auto_san_validation",
+            "metadata type is not supported",
             "HTTP3 requires a QuicUpstreamTransport",
             "Unsupported field in per_host_thresholds",
             "upstream binding config has extra/additional source addresses",
@@ -78,6 +88,8 @@ pub(super) const LENIENT: &[Lenient] = &[
     Lenient {
         said: &[
             ":-prefixed or host headers may not be modified",
+            "Both append and append_action are set",
+            "is the last filter in a http filter chain",
             "Only one of cluster",
             "cannot set both matcher and routes on virtual host",
             "path_match_policy.path_template",
@@ -93,6 +105,16 @@ pub(super) const LENIENT: &[Lenient] = &[
             "script load error",
             "max_early_data_bytes must be set",
             "Duration out-of-range",
+            "unsupported DataSource case",
+            "Cannot specify both header and cookie",
+            "both mutiple_route_config and route_config",
+            "Invalid oauth2 client secret configuration",
+            "invalid HMAC secret configuration",
+            "Secret type not implemented",
+            "Descriptor set not set",
+            "cannot have both `value_format` and `value_fixed`",
+            "Required provider ['']",
+            "invalid HTTP range",
             "Route table can only match on request headers",
         ],
         why: "only the code of the extension knows",
@@ -100,6 +122,10 @@ pub(super) const LENIENT: &[Lenient] = &[
     Lenient {
         said: &["panic: not implemented"],
         why: "Envoy breaks on a health check of an internal address, though only when it validates: a server starts",
+    },
+    Lenient {
+        said: &["Illegal Zstd dictionary"],
+        why: "Envoy ends itself over bytes that are no dictionary, which only the library can tell",
     },
     Lenient {
         said: &["panic: corrupted enum"],
