@@ -9,17 +9,43 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::support::chancery;
+use crate::support::examples::{View, entries, examples};
 
 #[tokio::test]
 async fn every_example_means_what_its_golden_file_says() {
-    let examples = examples().await;
-    assert!(examples.len() >= 8, "{examples:?}");
-    for Example { name, arguments } in &examples {
-        compare(&golden(name), &render(arguments).await);
+    let mut names = BTreeSet::new();
+    for example in examples() {
+        let checked = chancery::run_in(example.dir(), &["check", example.entry()], "").await;
+        assert_eq!((checked.code, checked.stderr.as_str()), (0, ""), "{}: nothing to complain of", example.name);
+        for View { name, arguments, .. } in example.views().await {
+            compare(&golden(&name), &example.render(&arguments).await);
+            names.insert(name);
+        }
     }
     let blessed: BTreeSet<_> = files("tests/golden", "json").into_iter().filter(|name| name != SEED).collect();
-    let names: BTreeSet<_> = examples.into_iter().map(|example| example.name).collect();
     assert_eq!(blessed, names, "each golden file belongs to an example");
+}
+
+#[test]
+fn every_example_says_what_it_shows_and_is_in_the_readmes_table() {
+    for name in yaml_files("examples") {
+        let text = fs::read_to_string(root().join(format!("examples/{name}.yaml"))).unwrap();
+        let head: Vec<_> = text.lines().take_while(|line| line.starts_with('#')).collect();
+        let idea = head.split(|line| *line == "#").next().unwrap();
+        assert!((1..=3).contains(&idea.len()), "{name} opens with its idea, in three lines at most: {idea:?}");
+    }
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let mut listed: Vec<_> = readme
+        .lines()
+        .filter_map(|line| {
+            let (name, rest) = line.strip_prefix("| [")?.split_once("](examples/")?;
+            let (link, idea) = rest.split_once(") | ")?;
+            assert!(link == name.trim_end_matches('/') && idea.len() > 5, "{line}");
+            Some(link.to_owned())
+        })
+        .collect();
+    listed.sort();
+    assert_eq!(listed, entries());
 }
 
 /// What is rendered of node groups is a topology that means the same, all groups at once and each by itself.
@@ -34,38 +60,6 @@ async fn what_is_rendered_of_groups_means_the_same() {
     assert_eq!(meaning(&again.stdout), meaning(&one.stdout), "{again:?}");
 }
 
-/// An example, or what one node group gets of it.
-#[derive(Debug)]
-pub(crate) struct Example {
-    pub(crate) name: String,
-    /// Of `chancery render`.
-    pub(crate) arguments: Vec<String>,
-}
-
-/// Every file and directory of examples, once for each of its node groups.
-pub(crate) async fn examples() -> Vec<Example> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(root().join("examples")).unwrap() {
-        let path = entry.unwrap().path();
-        if !path.is_dir() && path.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
-        }
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let path = format!("examples/{}", path.file_name().unwrap().to_str().unwrap());
-        let rendered = render(std::slice::from_ref(&path)).await;
-        let first: Value = serde_json::Deserializer::from_str(&rendered).into_iter().next().unwrap().unwrap();
-        let Some(groups) = first["node_groups"].as_array() else {
-            all.push(Example { name, arguments: vec![path] });
-            continue;
-        };
-        for group in groups.iter().map(|group| group["name"].as_str().unwrap()) {
-            let arguments = vec![path.clone(), "--node-group".to_owned(), group.to_owned()];
-            all.push(Example { name: format!("{name}.{group}"), arguments });
-        }
-    }
-    all
-}
-
 /// Without its extension, the golden file that is written by hand.
 const SEED: &str = "seed-resource-go";
 
@@ -74,7 +68,8 @@ const SEED: &str = "seed-resource-go";
 #[tokio::test]
 async fn the_demo_is_what_the_seeds_program_made() {
     let expected: Value = serde_json::from_str(&fs::read_to_string(golden(SEED)).unwrap()).unwrap();
-    let rendered: Value = serde_json::from_str(&render(&["config/topology.yaml".to_owned()]).await).unwrap();
+    let rendered = chancery::run(&["render", "-o", "json", "config/topology.yaml"]).await;
+    let rendered: Value = serde_json::from_str(&rendered.stdout).unwrap();
     let by_type = |resources: &Value| {
         let mut sorted = resources.as_array().expect("a list of resources").clone();
         sorted.sort_by_key(|resource| resource["@type"].as_str().unwrap().to_owned());
@@ -88,13 +83,6 @@ async fn the_demo_is_what_the_seeds_program_made() {
     assert_eq!(source["api_config_source"]["api_type"], "GRPC");
     *source = json!({"ads": {}, "resource_api_version": "V3"});
     assert_eq!(by_type(&rendered["resources"]), expected);
-}
-
-async fn render(arguments: &[String]) -> String {
-    let all = ["render", "-o", "json"].into_iter().chain(arguments.iter().map(String::as_str));
-    let run = chancery::run(&all.collect::<Vec<_>>()).await;
-    assert_eq!(run.code, 0, "{arguments:?}: {run:?}");
-    run.stdout
 }
 
 fn golden(name: &str) -> PathBuf {

@@ -1,5 +1,6 @@
 //! gRPC's own xDS client finds its servers through Chancery, with no proxy in between.
 
+use std::fs;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -7,7 +8,11 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::support::chancery::{self, Chancery};
 use crate::support::edit::{Edit, File};
+use crate::support::examples::examples;
 use crate::support::{eventually, holds, tools};
+
+/// How the names of servers' listeners begin in our bootstrap; their address follows.
+pub(crate) const SERVER: &str = "grpc/server?xds.resource.listening_address=";
 
 /// `greeter.py` as a server or as a client.
 struct Greeter {
@@ -17,10 +22,11 @@ struct Greeter {
 }
 
 impl Greeter {
-    fn start(role: &str, argument: &str, environment: &[(&str, &str)]) -> Self {
+    fn start(role: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut process = Command::new("python3")
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grpc_client/greeter.py"))
-            .args([role, argument])
+            .arg(role)
+            .args(arguments)
             .env("PYTHONPATH", tools::grpcio())
             .envs(environment.iter().copied())
             .stdin(Stdio::piped())
@@ -59,8 +65,8 @@ impl Greeter {
 
 #[tokio::test]
 async fn a_grpc_client_calls_and_follows_an_edit() {
-    let mut first = Greeter::start("serve", "first", &[]);
-    let mut second = Greeter::start("serve", "second", &[]);
+    let mut first = Greeter::start("serve", &["first"], &[]);
+    let mut second = Greeter::start("serve", &["second"], &[]);
     let (first, second) = ((first.line().await, first), (second.line().await, second));
     let topology = |port: &str| {
         format!(
@@ -80,13 +86,9 @@ clusters:
     };
     let mut file = File::new(Edit::Rename, &topology(&first.0));
     let chancery = Chancery::serve(&file.path()).await;
-    let xds = chancery.xds().to_string();
-    let bootstrap =
-        chancery::run(&["bootstrap", "--grpc", "--id", "client-1", "--cluster", "clients", "--xds", &xds]).await;
-    assert_eq!(bootstrap.code, 0, "{bootstrap:?}");
-
-    let environment = [("GRPC_XDS_BOOTSTRAP_CONFIG", bootstrap.stdout.as_str())];
-    let mut client = Greeter::start("call", "xds:///greeter.example:50051", &environment);
+    let bootstrap = bootstrap(&chancery, "client-1").await;
+    let environment = [("GRPC_XDS_BOOTSTRAP_CONFIG", bootstrap.as_str())];
+    let mut client = Greeter::start("call", &["xds:///greeter.example:50051"], &environment);
     client.until("hello world from first").await;
     file.write(&topology(&second.0));
     client.until("hello world from second").await;
@@ -98,4 +100,65 @@ clusters:
     chancery.stop().await;
     // What a client holds, it keeps.
     assert_eq!(client.call("again").await, "hello again from second");
+}
+
+/// What an xDS client of this id is given as its environment.
+async fn bootstrap(chancery: &Chancery, id: &str) -> String {
+    let xds = chancery.xds().to_string();
+    let run = chancery::run(&["bootstrap", "--grpc", "--id", id, "--cluster", "greeters", "--xds", &xds]).await;
+    assert_eq!(run.code, 0, "{run:?}");
+    run.stdout
+}
+
+/// What Envoy is not sent of the examples: the listeners of gRPC's clients and servers. All of them are tried here.
+#[tokio::test]
+async fn grpc_takes_the_listeners_of_every_example() {
+    let mut tried = Vec::new();
+    for mut example in examples() {
+        let text: String = example.files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        if !text.contains("api_listener") && !text.contains(SERVER) {
+            continue;
+        }
+        example.put_on_loopback();
+        let chancery = Chancery::serve(&example.topology()).await;
+        chancery.until_revision(1).await;
+        let dump = chancery.config_dump().await["default"].take();
+        let of = |kind: &str| dump[format!("type.googleapis.com/envoy.config.{kind}")].as_array().expect(kind).clone();
+        let mut endpoints = Vec::new();
+        for assignment in of("endpoint.v3.ClusterLoadAssignment") {
+            for host in assignment["resource"]["endpoints"][0]["lb_endpoints"].as_array().unwrap() {
+                let address = &host["endpoint"]["address"]["socket_address"];
+                let address = format!("{}:{}", address["address"].as_str().unwrap(), address["port_value"]);
+                let mut server = Greeter::start("serve", &["an endpoint", &address], &[]);
+                server.line().await;
+                endpoints.push(server);
+            }
+        }
+        let mut xds_clients = Vec::new();
+        for listener in of("listener.v3.Listener") {
+            let name = listener["name"].as_str().unwrap();
+            let id = format!("node-{}", xds_clients.len());
+            let bootstrap = bootstrap(&chancery, &id).await;
+            let environment = [("GRPC_XDS_BOOTSTRAP_CONFIG", bootstrap.as_str())];
+            if let Some(address) = name.strip_prefix(SERVER) {
+                let mut server = Greeter::start("serve-xds", &["a server", address], &environment);
+                server.line().await;
+                // It refuses every call until it has been given its listener.
+                Greeter::start("call", &[address], &[]).until("hello world from a server").await;
+                xds_clients.push(server);
+            } else if listener["resource"].get("api_listener").is_some() {
+                let mut client = Greeter::start("call", &[&format!("xds:///{name}")], &environment);
+                client.until("hello world from an endpoint").await;
+                xds_clients.push(client);
+            }
+        }
+        let status = chancery.until_synced(xds_clients.len()).await;
+        for client in status["clients"].as_array().unwrap() {
+            let kinds = client["kinds"].as_object().unwrap();
+            assert!(kinds.contains_key("LDS") && kinds.values().all(|kind| kind["nack"].is_null()), "{status}");
+        }
+        tried.push((example.name.clone(), xds_clients.len()));
+        chancery.stop().await;
+    }
+    assert_eq!(tried, [("grpc".to_owned(), 2)]);
 }

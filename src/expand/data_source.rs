@@ -51,7 +51,16 @@ pub(super) fn holder(walk: &mut Walk<'_>, message: &MessageDescriptor, object: O
 /// The field of this name, if it takes a `DataSource` or several.
 fn data_source(message: &MessageDescriptor, key: &str) -> Option<FieldDescriptor> {
     let field = message.get_field_by_name(key).or_else(|| message.get_field_by_json_name(key))?;
-    field.kind().as_message().is_some_and(|kind| kind.full_name() == DATA_SOURCE).then_some(field)
+    is_data_source(&field).then_some(field)
+}
+
+fn is_data_source(field: &FieldDescriptor) -> bool {
+    field.kind().as_message().is_some_and(|kind| kind.full_name() == DATA_SOURCE)
+}
+
+/// Whether a text in this field of a message is a path, as `holder` reads it.
+pub(super) fn takes_paths(message: &MessageDescriptor, field: &FieldDescriptor) -> bool {
+    [CERTIFICATE, VALIDATION, TICKETS].contains(&message.full_name()) && is_data_source(field)
 }
 
 /// The content of the file that a text names; what is no text stays.

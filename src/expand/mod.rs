@@ -40,7 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::diagnostic::{Files, Finding, Findings, Level, Span, did_you_mean};
-use crate::envoy::{Entry, FieldDescriptor, Kind, Node, Schema, Value};
+use crate::envoy::{Entry, FieldDescriptor, Kind, MessageDescriptor, Node, Schema, Value};
 use crate::source::Attachments;
 use crate::topology::{Item, Membership, StaticResources, Topology, section_of};
 
@@ -75,6 +75,11 @@ pub(crate) fn shorthand(message: &str) -> Shorthand {
 /// Whether a list of these messages may be a mapping by name.
 pub(crate) fn is_list_by_name(message: &str) -> bool {
     hooks::of_list(message).is_some()
+}
+
+/// Whether a text in this field is the path of a file beside the topology.
+pub(crate) fn takes_paths(message: &MessageDescriptor, field: &FieldDescriptor) -> bool {
+    data_source::takes_paths(message, field)
 }
 
 /// What the topology speaks of without holding it.

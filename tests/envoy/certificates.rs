@@ -9,10 +9,11 @@ use super::Variant;
 use crate::support::chancery::{self, Chancery, Options};
 use crate::support::edit::Edit;
 use crate::support::envoy::Envoy;
-use crate::support::eventually;
+use crate::support::examples::examples;
 use crate::support::port::Port;
 use crate::support::tls::{Authority, Load, Pair};
 use crate::support::upstream::Upstream;
+use crate::support::{eventually, holds};
 
 const NAME: &str = "shop.example.com";
 
@@ -226,4 +227,43 @@ async fn private_keys_are_withheld_where_others_could_read_them() {
         }
         chancery.stop().await;
     }
+}
+
+#[tokio::test]
+async fn clients_without_a_certificate_of_the_authority_are_turned_away_sotw() {
+    strangers_are_turned_away(Variant::SotwAds).await;
+}
+
+#[tokio::test]
+async fn clients_without_a_certificate_of_the_authority_are_turned_away_delta() {
+    strangers_are_turned_away(Variant::DeltaAds).await;
+}
+
+async fn strangers_are_turned_away(variant: Variant) {
+    let mut example = examples().into_iter().find(|example| example.name == "mtls").unwrap();
+    example.put_on_loopback();
+    let [servers, clients, others] = [Authority::new(), Authority::new(), Authority::new()];
+    let shop = servers.issue(NAME);
+    for (file, pem) in
+        [("shop.crt", shop.certificate.as_str()), ("shop.key", &shop.key), ("clients.crt", clients.pem())]
+    {
+        fs::write(example.dir().join("certs").join(file), pem).unwrap();
+    }
+    let chancery = Chancery::serve(&example.topology()).await;
+    let _envoy = Envoy::start(&variant.bootstrap(chancery.xds()).await).await;
+    let address = SocketAddr::from(([127, 0, 0, 1], example.port("0.0.0.0:10443")));
+    let ask = async |own: Option<&Pair>| {
+        let mut connection = servers.client_with(address, NAME, own).connect().await?;
+        connection.ask().await
+    };
+    eventually("an answer", async || {
+        // No upstream is there; that Envoy says so shows that it took the request.
+        let answer = ask(Some(&clients.issue("a-client"))).await.unwrap_err();
+        holds(answer.contains("HTTP/1.1 503 Service Unavailable"), answer)
+    })
+    .await;
+    let answers = [ask(None).await.unwrap_err(), ask(Some(&others.issue("a-client"))).await.unwrap_err()];
+    // The other authority has the same name, and another key.
+    assert_eq!(answers, ["received fatal alert: CertificateRequired", "received fatal alert: DecryptError"]);
+    chancery.stop().await;
 }

@@ -5,6 +5,7 @@ mod bad_edits;
 mod certificates;
 mod differential;
 mod edits;
+mod examples;
 mod groups;
 mod no_change;
 mod topologies;
@@ -91,8 +92,13 @@ impl Variant {
 }
 
 async fn bootstrap(xds: SocketAddr, flags: &[&str]) -> String {
+    bootstrap_of("test-id", "test-cluster", xds, flags).await
+}
+
+/// What `chancery bootstrap` prints for an Envoy of this identity.
+async fn bootstrap_of(id: &str, cluster: &str, xds: SocketAddr, flags: &[&str]) -> String {
     let xds = xds.to_string();
-    let arguments = ["bootstrap", "--id", "test-id", "--cluster", "test-cluster", "--xds", &xds];
+    let arguments = ["bootstrap", "--id", id, "--cluster", cluster, "--xds", &xds];
     let arguments = [&arguments[..], &["--admin", "127.0.0.1:0"], flags].concat();
     let run = chancery::run(&arguments).await;
     assert_eq!(run.code, 0, "{run:?}");

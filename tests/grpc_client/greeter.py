@@ -1,7 +1,8 @@
 """A gRPC service without generated code, and a client of it: messages are plain bytes.
 
-serve NAME     answers /helloworld.Greeter/SayHello with NAME; prints the port; ends with its standard input
-call TARGET    for each line on standard input makes one call, and prints the answer or the error
+serve NAME [ADDRESS]      answers /helloworld.Greeter/SayHello with NAME; prints the port; ends with its standard input
+serve-xds NAME ADDRESS    the same, configured over xDS
+call TARGET               for each line on standard input makes one call, and prints the answer or the error
 """
 
 import sys
@@ -22,12 +23,16 @@ class Greeter(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(lambda request, context: b"hello %s from %s" % (request, self.name))
 
 
-def serve(name):
-    server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[Greeter(name)])
-    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+def serve(name, address="127.0.0.1:0", xds=False):
+    server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[Greeter(name)], xds=xds)
+    print(server.add_insecure_port(address), flush=True)
     server.start()
     sys.stdin.read()
     server.stop(0)
+
+
+def serve_xds(name, address):
+    serve(name, address, xds=True)
 
 
 def call(target):
@@ -42,4 +47,4 @@ def call(target):
 
 
 if __name__ == "__main__":
-    {"serve": serve, "call": call}[sys.argv[1]](sys.argv[2])
+    {"serve": serve, "serve-xds": serve_xds, "call": call}[sys.argv[1]](*sys.argv[2:])

@@ -1,5 +1,6 @@
 //! A real Envoy.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -66,12 +67,17 @@ impl Envoy {
         http::get(&self.url(path)).await.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// The sections of the config dump, by the last part of their `@type`: `ClustersConfigDump` …
+    /// A section of the config dump, by the last part of its `@type`: `ClustersConfigDump` …
     pub(crate) async fn config_dump(&self, section: &str) -> Value {
-        let dump = http::get_json(&self.url("/config_dump?include_eds")).await.unwrap();
-        let sections = dump["configs"].as_array().expect("a config dump has sections");
-        let found = sections.iter().find(|config| config["@type"].as_str().unwrap().ends_with(section));
-        found.cloned().unwrap_or(Value::Null)
+        self.config_dumps().await.remove(section).unwrap_or(Value::Null)
+    }
+
+    /// All sections of the config dump at one moment.
+    pub(crate) async fn config_dumps(&self) -> BTreeMap<String, Value> {
+        let mut dump = http::get_json(&self.url("/config_dump?include_eds")).await.unwrap();
+        let sections = dump["configs"].as_array_mut().expect("a config dump has sections");
+        let name = |section: &Value| section["@type"].as_str().unwrap().rsplit('.').next().unwrap().to_owned();
+        sections.iter_mut().map(Value::take).map(|section| (name(&section), section)).collect()
     }
 
     /// The value of one statistic; 0 if Envoy has not used it yet.

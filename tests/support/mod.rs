@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 pub(crate) mod chancery;
 pub(crate) mod edit;
 pub(crate) mod envoy;
+pub(crate) mod examples;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod port;

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +51,9 @@ impl Authority {
     /// A certificate for a DNS name, with a new key.
     pub(crate) fn issue(&self, name: &str) -> Pair {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        // One that is called as its issuer is would pass for its own issuer.
+        params.distinguished_name.push(DnType::CommonName, name);
         let issuer = Issuer::from_params(&self.params, &self.key);
         let certificate = params.signed_by(&key, &issuer).unwrap();
         Pair { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
@@ -62,12 +65,32 @@ impl Authority {
 
     /// A client that trusts only this authority.
     pub(crate) fn client(&self, address: SocketAddr, name: &str) -> Client {
+        self.client_with(address, name, None)
+    }
+
+    /// The same, with a certificate to show.
+    pub(crate) fn client_with(&self, address: SocketAddr, name: &str, own: Option<&Pair>) -> Client {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let config = ClientConfig::builder().with_root_certificates(roots);
+        let config = if let Some(Pair { key, der, .. }) = own {
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+            config.with_client_auth_cert(vec![der.clone()], key).unwrap()
+        } else {
+            config.with_no_client_auth()
+        };
         let name = ServerName::try_from(name.to_owned()).unwrap();
         Client { connector: TlsConnector::from(Arc::new(config)), address, name }
     }
+}
+
+/// A certificate for a DNS name that is its own authority.
+pub(crate) fn self_signed(name: &str) -> Pair {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
+    Pair { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
 }
 
 impl Pair {

@@ -143,6 +143,14 @@ impl<'a> Definitions<'a> {
             ("envoy.config.listener.v3.Listener", "api_listener") => self.to(MANAGER),
             ("envoy.config.endpoint.v3.ClusterLoadAssignment", "endpoints") => self.endpoints(),
             (_, "typed_per_filter_config") => self.per_filter(),
+            _ if expand::takes_paths(message, field) => {
+                let path = json!({"type": "string"});
+                if field.is_list() {
+                    json!({"type": "array", "items": {"anyOf": [path, self.single(field)]}})
+                } else {
+                    path
+                }
+            }
             _ => return own,
         };
         json!({"anyOf": [beside, own]})

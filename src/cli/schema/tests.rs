@@ -43,6 +43,9 @@ fn what_the_language_takes_the_schema_takes() {
         "{version: 1, route_configs: [{name: a, routes: [{match: /a, route: {cluster: b, retry_policy: {retry_on: [5xx]}}}]}]}",
         "{version: 1, listeners: [{name: a, address: a:1, http_filters: [cors, {fault: {delay: {fixed_delay: 250ms, percentage: 50}}}]}]}",
         "{version: 1, listeners: [{name: a, address: a:1, filter_chains: [{filters: [{name: b, typed_config: {\"@type\": c, d: e}}]}]}]}",
+        "{version: 1, listeners: [{name: a, address: a:1, tls_context: {tls_certificates: [{certificate_chain: a, private_key: b}]}}]}",
+        "{version: 1, clusters: [{name: a, tls_context: {validation_context: {trusted_ca: a}}}]}",
+        "{version: 1, secrets: [{name: a, session_ticket_keys: {keys: [a, {inline_string: b}]}}]}",
         "{version: 1, listeners: [{name: a, address: a:1, tcp_proxy: b}, {name: b, api_listener: {rds: c}}]}",
     ] {
         validator.check(text).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -66,6 +69,8 @@ fn obvious_mistakes_are_seen() {
         "{version: 1, listeners: [{name: a, address: a:1, http_filters: [corse]}]}",
         "{version: 1, listeners: [{name: a, address: a:1, http_filters: [{fault: {dela: {}}}]}]}",
         "{version: 1, resources: [{name: a}]}",
+        "{version: 1, secrets: [{name: a, session_ticket_keys: {keys: a}}]}",
+        "{version: 1, secrets: [{name: a, generic_secret: {secret: a}}]}",
     ] {
         assert!(validator.check(text).is_err(), "{text}");
     }
