@@ -78,6 +78,7 @@ pub(super) const LENIENT: &[Lenient] = &[
             "find a registered load balancer factory implementation",
             "must have auto_sni and auto_san_validation",
             "metadata type is not supported",
+            "Locality weight aware subset LB requires",
             "HTTP3 requires a QuicUpstreamTransport",
             "Unsupported field in per_host_thresholds",
             "upstream binding config has extra/additional source addresses",

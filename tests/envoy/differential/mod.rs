@@ -26,9 +26,12 @@ use tokio::task::JoinSet;
 use self::judge::{Class, SECTIONS};
 use self::listed::{LENIENT, STRICT};
 use self::random::Random;
-use crate::golden::{Example, examples, yaml_files};
+use crate::golden::yaml_files;
 use crate::support::chancery;
+use crate::support::examples::{View, examples};
 
+/// The command for a static configuration.
+const RENDER: [&str; 4] = ["render", "--bootstrap", "-o", "json"];
 const FEW: usize = 300;
 const MANY: usize = 2000;
 /// The differences of [`MANY`] mutants of this seed are listed.
@@ -155,27 +158,28 @@ impl Judged {
 
 /// The examples and the corpus as static configurations, but for those that Envoy does not load as they are.
 async fn origins() -> Vec<Origin> {
-    let mut all = examples().await;
-    if Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").is_dir() {
-        let file = |name| format!("tests/corpus/{name}.yaml");
-        all.extend(
-            yaml_files("tests/corpus")
-                .into_iter()
-                .map(file)
-                .map(|name| Example { arguments: vec![name.clone()], name }),
-        );
-    }
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
-    let dir = Arc::new(tempfile::tempdir().unwrap());
     let mut runs = JoinSet::new();
-    for (number, example) in all.into_iter().enumerate() {
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    for example in examples() {
         let slot = Arc::clone(&slots).acquire_owned().await.unwrap();
-        let dir = Arc::clone(&dir);
         runs.spawn(async move {
             let _slot = slot;
-            let origin = origin(example).await;
-            let (class, _) = judge::envoys(dir.path(), number, &origin.config).await;
-            (class == Class::Accepted).then_some(origin)
+            let mut origins = Vec::new();
+            for View { name, arguments, .. } in example.views().await {
+                origins.extend(loaded(name, &example.run(&RENDER, &arguments).await).await);
+            }
+            origins
+        });
+    }
+    let has_corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").is_dir();
+    for name in if has_corpus { yaml_files("tests/corpus") } else { BTreeSet::new() } {
+        let slot = Arc::clone(&slots).acquire_owned().await.unwrap();
+        runs.spawn(async move {
+            let _slot = slot;
+            let name = format!("tests/corpus/{name}.yaml");
+            let rendered = chancery::run(&[&RENDER[..], &[&name]].concat()).await;
+            assert_eq!(rendered.code, 0, "{name}: {rendered:?}");
+            loaded(name, &rendered.stdout).await.into_iter().collect()
         });
     }
     let mut origins: Vec<Origin> = runs.join_all().await.into_iter().flatten().collect();
@@ -183,17 +187,16 @@ async fn origins() -> Vec<Origin> {
     origins
 }
 
-/// What `render` makes of an example.
-async fn origin(Example { name, arguments }: Example) -> Origin {
-    let all = ["render", "--bootstrap", "-o", "json"].into_iter().chain(arguments.iter().map(String::as_str));
-    let rendered = chancery::run(&all.collect::<Vec<_>>()).await;
-    assert_eq!(rendered.code, 0, "{name}: {rendered:?}");
-    let mut config: Value = serde_json::from_str(&rendered.stdout).unwrap();
+/// A static configuration, if Envoy loads it.
+async fn loaded(name: String, rendered: &str) -> Option<Origin> {
+    let mut config: Value = serde_json::from_str(rendered).unwrap();
     // Without it, Envoy takes no internal address.
     config["bootstrap_extensions"] = json!([{"name": "internal", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
     }}]);
-    Origin { name, config }
+    let dir = tempfile::tempdir().unwrap();
+    let (class, _) = judge::envoys(dir.path(), 0, &config).await;
+    (class == Class::Accepted).then_some(Origin { name, config })
 }
 
 /// Of each configuration equally many.
