@@ -39,6 +39,8 @@ pub(super) const LENIENT: &[Lenient] = &[
             "AWS region is not set",
             "no local cluster name is present",
             "no ADS configured in bootstrap",
+            "Unknown static secret",
+            "Unknown static certificate validation context",
             "not found in static bootstrap resources",
         ],
         why: "it depends on the host, or on the bootstrap, of the proxy",
@@ -69,6 +71,15 @@ pub(super) const LENIENT: &[Lenient] = &[
             "must be the last filter in a network filter chain",
         ],
         why: "Envoy's listeners put their addresses and filters together when they are added; nothing there is a field rule",
+    },
+    Lenient {
+        said: &[
+            "Failed to load incomplete private key",
+            "Failed to load incomplete certificate",
+            "No TLS certificates found for server context",
+            "more than a single OCSP response",
+        ],
+        why: "what a certificate is worth shows when it is loaded; that is checked where all of it stands in the topology",
     },
     Lenient {
         said: &[

@@ -13,6 +13,7 @@ mod random;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,7 +44,8 @@ const TWICE: usize = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_check_accepts_envoy_can_read() {
-    let Outcome { wrong, .. } = compare(FEW).await;
+    let Outcome { wrong, tally, .. } = compare(FEW).await;
+    println!("{tally}");
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -51,7 +53,8 @@ async fn what_check_accepts_envoy_can_read() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes some minutes: run it by `just differential`"]
 async fn every_difference_is_listed() {
-    let Outcome { wrong, unlisted, unused } = compare(MANY).await;
+    let Outcome { wrong, unlisted, unused, tally } = compare(MANY).await;
+    println!("{tally}");
     let count = wrong.len() + unlisted.len();
     assert!(count == 0, "{count} differences:\n{}\n{}", wrong.join("\n"), unlisted.join("\n"));
     if !unused.is_empty() {
@@ -60,7 +63,10 @@ async fn every_difference_is_listed() {
 }
 
 /// What came of a comparison.
+#[derive(Default)]
 struct Outcome {
+    /// How many of each sort there were.
+    tally: String,
     /// What may never be.
     wrong: Vec<String>,
     /// What Envoy refuses for a reason beyond its parser and field rules, and is not in the list.
@@ -100,7 +106,7 @@ async fn compare(count: usize) -> Outcome {
     let origins = origins().await;
     assert!(origins.len() >= 20, "only {} configurations were found", origins.len());
     let mut tally: BTreeMap<(bool, Class), usize> = BTreeMap::new();
-    let mut outcome = Outcome { wrong: Vec::new(), unlisted: Vec::new(), unused: Vec::new() };
+    let mut outcome = Outcome::default();
     let mut used = BTreeSet::new();
     for judged in judge_all(mutants(&origins, count)).await {
         *tally.entry((judged.ours.is_empty(), judged.class)).or_default() += 1;
@@ -120,9 +126,10 @@ async fn compare(count: usize) -> Outcome {
     }
     let whys = LENIENT.iter().map(|entry| entry.why).chain(STRICT.iter().map(|entry| entry.why));
     outcome.unused = whys.filter(|why| !used.contains(why)).map(str::to_owned).collect();
-    println!("{count} mutants of {} configurations in {:?}", origins.len(), start.elapsed());
+    outcome.tally = format!("{count} mutants of {} configurations in {:?}", origins.len(), start.elapsed());
     for ((accepted, class), count) in &tally {
-        println!("check {}, Envoy {class:?}: {count}", if *accepted { "accepts" } else { "refuses" });
+        let ours = if *accepted { "accepts" } else { "refuses" };
+        _ = write!(outcome.tally, "\ncheck {ours}, Envoy {class:?}: {count}");
     }
     let accepted: usize = tally.iter().filter(|((accepted, _), _)| *accepted).map(|(_, count)| count).sum();
     assert!(

@@ -95,7 +95,7 @@ fn change(
     let all: Vec<FieldDescriptor> = descriptor.fields().collect();
     match random.below(100) {
         0..45 => add(schema, random, &all, map),
-        45..63 => remake(schema, random, random_field(random.clone(), &present)?, map),
+        45..63 => remake(schema, random, &random_field(random.clone(), &present)?, map),
         63..70 => drop_field(&random_field(random.clone(), &present)?, map),
         70..77 => stranger(random, &present, map),
         77..81 => {
@@ -110,7 +110,7 @@ fn change(
     }
 }
 
-/// Without taking from the stream: the caller still needs it.
+/// One of the fields, chosen by a copy of the stream: the stream itself goes on to what is made of the field.
 fn random_field(mut random: Random, fields: &[FieldDescriptor]) -> Option<FieldDescriptor> {
     random.below(7);
     random.choose(fields).cloned()
@@ -139,11 +139,11 @@ fn add(schema: &Schema, random: &mut Random, all: &[FieldDescriptor], map: &mut 
 fn remake(
     schema: &Schema,
     random: &mut Random,
-    field: FieldDescriptor,
+    field: &FieldDescriptor,
     map: &mut Map<String, Value>,
 ) -> Option<String> {
     let odd = if random.percent(40) { 10 } else { 80 };
-    let value = Maker { schema, random, odd }.field(&field, 2);
+    let value = Maker { schema, random, odd }.field(field, 2);
     map.insert(field.name().to_owned(), value)?;
     Some(format!("made {} anew", field.name()))
 }

@@ -309,15 +309,15 @@ impl Maker<'_> {
             (true, false) => (0, i128::from(u64::MAX)),
             (true, true) => (i128::from(i64::MIN), i128::from(i64::MAX)),
         };
-        let number = if !self.is_odd() {
+        let number = if self.is_odd() {
+            let mut odd: Vec<i128> = bounds.iter().flat_map(|bound| [bound - 1, *bound, bound + 1]).collect();
+            odd.extend([0, -1, low, high, low - 1, high + 1]);
+            *self.random.pick(&odd)
+        } else {
             let at = |name, by: i128| rule.number(kind, name).map(|bound| bound + by);
             let fitting: Vec<i128> =
                 [at("const", 0), at("gte", 0), at("gt", 1), at("lte", 0), at("lt", -1)].into_iter().flatten().collect();
             self.random.choose(&fitting).copied().unwrap_or(if self.random.percent(50) { 1 } else { 100 })
-        } else {
-            let mut odd: Vec<i128> = bounds.iter().flat_map(|bound| [bound - 1, *bound, bound + 1]).collect();
-            odd.extend([0, -1, low, high, low - 1, high + 1]);
-            *self.random.pick(&odd)
         };
         let as_json = i64::try_from(number).map(Value::from).or_else(|_| u64::try_from(number).map(Value::from));
         match self.random.below(40) {
