@@ -1,97 +1,128 @@
-//! Addresses of endpoints that Envoy cannot use.
+//! Endpoints: the load assignments of clusters, inside them or served by themselves.
 
-use super::site::{Site, Step, below, steps};
-use crate::diagnostic::Findings;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::addresses;
+use super::site::{Site, below, steps};
+use crate::diagnostic::{Finding, Findings};
 use crate::envoy::{DynamicMessage, Path, field};
 
-/// The endpoints of a load assignment that stands at a path, for a cluster of a type such as STATIC.
-pub(super) fn addresses(
-    site: &Site<'_>,
-    assignment: &DynamicMessage,
-    path: &Path,
-    cluster_type: &str,
-    findings: &mut Findings,
-) {
-    let resolves = matches!(cluster_type, "STRICT_DNS" | "LOGICAL_DNS");
-    if !resolves && !matches!(cluster_type, "STATIC" | "EDS") {
-        return;
+/// A load assignment, inside a cluster or served by itself.
+pub(super) fn assignment(site: &Site<'_>, findings: &mut Findings) {
+    let mut endpoints = Vec::new();
+    collect(site.message, site.path, &mut endpoints);
+    let alone = site.path.segments().is_empty();
+    if alone {
+        let why = "names of endpoints that are served over EDS are not resolved";
+        let help = "give the cluster `type: STRICT_DNS` and these `endpoints`, or let it choose its type by them";
+        host_names(site, &endpoints, why, help, findings);
+        addresses::check(site, site.message, site.path, "EDS", findings);
     }
+    if alone && !has_any(site.message) && site.is_whole() {
+        let name = field::string(site.message, "cluster_name").unwrap_or_default();
+        let text =
+            format!("the load assignment `{name}` has no endpoints: Envoy answers every request for it with 503");
+        findings.push(site.warning("no-endpoints", steps![], text).help("give it `endpoints: [...]`"));
+    }
+    for Endpoint { path, address, port, .. } in &endpoints {
+        if *port == Some(0) {
+            let text = format!("nothing listens on port 0 of `{address}`");
+            let path = below(path, steps!["port_value"]);
+            findings.push(
+                site.resource.error_unless_verbatim("port-zero", &path, text).help("write the port of the service"),
+            );
+        }
+    }
+}
+
+/// What Envoy takes and yet is hardly meant; gRPC clients refuse it.
+pub(super) fn flaws(site: &Site<'_>, flaws: &mut Vec<Finding>) {
+    let mut endpoints = Vec::new();
+    collect(site.message, site.path, &mut endpoints);
+    let mut first: BTreeMap<(u64, &str, u64), &Path> = BTreeMap::new();
+    for Endpoint { path, address, port, priority, has_resolver: _ } in &endpoints {
+        let Some(port) = port.filter(|port| *port != 0) else { continue };
+        if let Some(first) = first.get(&(*priority, *address, port)) {
+            let text = format!("the endpoint `{address}` with port {port} is given twice");
+            flaws.push(
+                site.resource
+                    .warning("duplicate-endpoint", path, text)
+                    .related(site.resource.span(first), "first given here")
+                    .help("to send it more requests give it a `load_balancing_weight`"),
+            );
+        } else {
+            first.insert((*priority, address, port), path);
+        }
+    }
+    flaws.extend(gap(site));
+}
+
+/// Envoy fails over from each priority to the next.
+fn gap(site: &Site<'_>) -> Option<Finding> {
+    let groups = || field::messages(site.message, "endpoints");
+    let priority = |group| field::unsigned(group, "priority").unwrap_or_default();
+    let used: BTreeSet<u64> = groups().map(priority).collect();
+    let last = used.last().copied()?;
+    let gap = (0..last).find(|priority| !used.contains(priority))?;
+    let text = format!("no locality has the priority {gap}, but one has {last}: the priorities have a gap");
+    let position = groups().position(|group| priority(group) > gap).unwrap_or_default();
+    let finding = site.warning("priority-gap", steps!["endpoints", position, "priority"], text);
+    Some(finding.help("count from 0, without leaving one out; gRPC clients refuse a gap"))
+}
+
+/// Host names where nothing resolves them.
+pub(super) fn host_names(site: &Site<'_>, endpoints: &[Endpoint<'_>], why: &str, help: &str, findings: &mut Findings) {
+    for Endpoint { path, address, .. } in endpoints.iter().filter(|endpoint| endpoint.needs_resolving()) {
+        let text = format!("`{address}` is not an IP address, and {why}");
+        let path = below(path, steps!["address"]);
+        findings.push(site.resource.error("host-name", &path, text).help(help));
+    }
+}
+
+/// Whether there is any endpoint at all, such as one without a socket address.
+pub(super) fn has_any(assignment: &DynamicMessage) -> bool {
+    let mut groups = field::messages(assignment, "endpoints");
+    groups.any(|group| {
+        field::messages(group, "lb_endpoints").next().is_some()
+            || field::message(group, "leds_cluster_locality_config").is_some()
+            || field::message(group, "load_balancer_endpoints").is_some()
+    })
+}
+
+/// An endpoint's socket address.
+pub(super) struct Endpoint<'a> {
+    /// To the socket address.
+    path: Path,
+    address: &'a str,
+    /// `None` if the port has a name.
+    port: Option<u64>,
+    priority: u64,
+    /// A resolver of its own is named for it.
+    has_resolver: bool,
+}
+
+impl Endpoint<'_> {
+    fn needs_resolving(&self) -> bool {
+        !self.has_resolver && self.address.parse::<IpAddr>().is_err()
+    }
+}
+
+/// The socket addresses of a load assignment, each with its path.
+pub(super) fn collect<'a>(assignment: &'a DynamicMessage, path: &Path, endpoints: &mut Vec<Endpoint<'a>>) {
     for (locality, group) in field::messages(assignment, "endpoints").enumerate() {
-        for (index, host) in field::messages(group, "lb_endpoints").enumerate() {
-            let at = |rest: &[Step]| below(&below(path, steps!["endpoints", locality, "lb_endpoints", index]), rest);
-            let Some(endpoint) = field::message(host, "endpoint") else {
-                judge(site, host, &at(steps![]), resolves, findings);
-                continue;
-            };
-            judge(site, endpoint, &at(steps!["endpoint"]), resolves, findings);
-            if !resolves {
-                health_port(site, endpoint, &at(steps!["endpoint"]), findings);
-            }
-            for (more, holder) in field::messages(endpoint, "additional_addresses").enumerate() {
-                judge(site, holder, &at(steps!["endpoint", "additional_addresses", more]), resolves, findings);
-            }
+        let priority = field::unsigned(group, "priority").unwrap_or_default();
+        for (index, endpoint) in field::messages(group, "lb_endpoints").enumerate() {
+            let socket = field::message(endpoint, "endpoint")
+                .and_then(|endpoint| field::message(endpoint, "address"))
+                .and_then(|address| field::message(address, "socket_address"));
+            let Some(socket) = socket else { continue };
+            let Some(address) = field::string(socket, "address") else { continue };
+            let named = field::string(socket, "named_port").is_some();
+            let port = (!named).then(|| field::unsigned(socket, "port_value").unwrap_or_default());
+            let at = steps!["endpoints", locality, "lb_endpoints", index, "endpoint", "address", "socket_address"];
+            let has_resolver = field::string(socket, "resolver_name").is_some_and(|name| !name.is_empty());
+            endpoints.push(Endpoint { path: below(path, at), address, port, priority, has_resolver });
         }
     }
-}
-
-/// What has an address, or should have one.
-fn judge(site: &Site<'_>, holder: &DynamicMessage, at: &Path, resolves: bool, findings: &mut Findings) {
-    let Some(address) = field::message(holder, "address") else {
-        if site.is_whole() {
-            let text = "this endpoint has no address";
-            let finding = if resolves {
-                site.resource.warning("endpoint-address", at, text)
-            } else {
-                site.resource.error("endpoint-address", at, format!("{text}: Envoy refuses the cluster"))
-            };
-            findings.push(finding.help("give it an `address`"));
-        }
-        return;
-    };
-    let socket = field::message(address, "socket_address");
-    for Problem { field, text, help } in socket.into_iter().flat_map(|socket| problems(socket, resolves)) {
-        let at = below(at, steps!["address", "socket_address", field]);
-        findings.push(site.resource.error("endpoint-address", &at, text).help(help));
-    }
-}
-
-/// A port of its own for the health checks of an endpoint that has no ports, such as a Unix socket.
-fn health_port(site: &Site<'_>, endpoint: &DynamicMessage, at: &Path, findings: &mut Findings) {
-    let Some(config) = field::message(endpoint, "health_check_config") else { return };
-    let address = field::message(config, "address").or_else(|| field::message(endpoint, "address"));
-    let portless = address.is_some_and(|address| field::message(address, "socket_address").is_none());
-    if !portless || field::unsigned(config, "port_value").unwrap_or_default() == 0 {
-        return;
-    }
-    let at = below(at, steps!["health_check_config", "port_value"]);
-    let text =
-        "this endpoint's address has no port that health checks could replace: Envoy refuses the cluster, or crashes";
-    let help = "remove `port_value`, or give `health_check_config` a `socket_address` of its own";
-    findings.push(site.resource.error("endpoint-address", &at, text).help(help));
-}
-
-/// What is wrong with a field of a socket address.
-struct Problem {
-    field: &'static str,
-    text: &'static str,
-    help: &'static str,
-}
-
-fn problems(socket: &DynamicMessage, resolves: bool) -> Vec<Problem> {
-    let is_set = |name| field::string(socket, name).is_some_and(|text| !text.is_empty());
-    let mut problems = Vec::new();
-    let mut add = |field, text, help| problems.push(Problem { field, text, help });
-    if resolves && is_set("resolver_name") {
-        let text = "a cluster that resolves names by DNS takes no other resolver: Envoy refuses it";
-        add("resolver_name", text, "remove `resolver_name`");
-    }
-    if !resolves && !is_set("resolver_name") && field::string(socket, "named_port").is_some() {
-        let text = "nothing here resolves the name of a port: Envoy refuses the cluster";
-        add("named_port", text, "write the number as `port_value`");
-    }
-    if !resolves && is_set("network_namespace_filepath") {
-        let text = "endpoints cannot be in another network namespace: Envoy refuses the cluster";
-        add("network_namespace_filepath", text, "remove it; `upstream_bind_config` can name a namespace");
-    }
-    problems
 }

@@ -1,7 +1,9 @@
 //! What the walk through a resource notes for the checks that need to see several resources.
 
+use super::endpoints;
 use super::references::{self, Reference};
 use super::site::{Site, steps};
+use crate::diagnostic::Finding;
 use crate::envoy::{Path, field};
 
 /// The message of the HTTP connection manager.
@@ -24,6 +26,12 @@ pub(super) struct Facts {
     pub(super) https_redirects: Vec<Path>,
     /// Whether a cluster speaks HTTP/2 or HTTP/3.
     pub(super) http2: bool,
+    /// What is suspicious of endpoints, and wrong where gRPC clients are sent to them.
+    pub(super) flaws: Vec<Finding>,
+    /// Matches of headers that only HTTP has, such as `:method`.
+    pub(super) pseudo_headers: Vec<Path>,
+    /// Actions of routes other than `non_forwarding_action`.
+    pub(super) forwarding: Vec<Path>,
 }
 
 /// An HTTP connection manager.
@@ -31,6 +39,8 @@ pub(super) struct Facts {
 pub(super) struct Manager {
     pub(super) path: Path,
     pub(super) routes: Routes,
+    /// Whether these routes come, if from elsewhere, on the ADS stream.
+    pub(super) over_ads: bool,
     pub(super) filters: Vec<Filter>,
 }
 
@@ -62,6 +72,8 @@ pub(super) struct Override {
     pub(super) filter: String,
     /// The full name of its message; `None` if it only switches the filter on or off.
     pub(super) message: Option<String>,
+    /// Whether Envoy may leave it out.
+    pub(super) optional: bool,
 }
 
 /// A route's clusters.
@@ -95,7 +107,17 @@ impl Facts {
                 if redirects_to_https(site) {
                     self.https_redirects.push(site.at(steps!["redirect"]));
                 }
+                if field::message(site.message, "non_forwarding_action").is_none() {
+                    self.forwarding.push(site.path.clone());
+                }
             }
+            "envoy.config.route.v3.RouteMatch" => {
+                let headers = field::messages(site.message, "headers").enumerate();
+                let pseudo = headers
+                    .filter(|(_, header)| field::string(header, "name").is_some_and(|name| name.starts_with(':')));
+                self.pseudo_headers.extend(pseudo.map(|(index, _)| site.at(steps!["headers", index])));
+            }
+            "envoy.config.endpoint.v3.ClusterLoadAssignment" => endpoints::flaws(site, &mut self.flaws),
             "envoy.config.route.v3.RouteAction" | "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" => {
                 self.target(site);
             }
@@ -112,12 +134,14 @@ impl Facts {
             let mut path = site.at(steps!["typed_per_filter_config"]);
             path.key(&filter);
             let mut message = field::type_name(config);
+            let mut optional = false;
             if message.as_deref() == Some("envoy.config.route.v3.FilterConfig") {
                 let inner = field::payload(site.schema, config);
-                let inner = inner.as_ref().and_then(|wrapper| field::message(wrapper, "config"));
-                message = inner.and_then(field::type_name);
+                let wrapper = inner.as_ref();
+                optional = wrapper.is_some_and(|wrapper| field::boolean(wrapper, "is_optional"));
+                message = wrapper.and_then(|wrapper| field::message(wrapper, "config")).and_then(field::type_name);
             }
-            self.overrides.push(Override { path, filter, message });
+            self.overrides.push(Override { path, filter, message, optional });
         }
     }
 
@@ -148,7 +172,9 @@ fn manager(site: &Site<'_>) -> Manager {
         optional: field::boolean(filter, "is_optional"),
     };
     let filters = field::messages(site.message, "http_filters").map(filter).collect();
-    Manager { path: site.path.clone(), routes, filters }
+    let source = field::message(site.message, "rds").and_then(|rds| field::message(rds, "config_source"));
+    let over_ads = routes == Routes::Inline || source.is_some_and(references::from_ads);
+    Manager { path: site.path.clone(), routes, over_ads, filters }
 }
 
 /// Whether a request over HTTPS would be sent to where it came from.

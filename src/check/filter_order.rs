@@ -1,8 +1,9 @@
 //! The order of HTTP filters.
 //!
 //! A request meets them from first to last, so that a filter sees only what the ones before it have done. The order is the
-//! one that Envoy Gateway publishes for its own filters. Where the other order has a known bad effect, that is a warning;
-//! otherwise only worth knowing.
+//! one that Envoy Gateway's translator gives its filters unless a `filterOrder` says otherwise; it stands in
+//! `internal/xds/translator/httpfilters.go` of that project. Where the other order has a known bad effect, that is a
+//! warning; otherwise only worth knowing.
 
 use super::Checked;
 use super::facts::{Facts, Filter};
@@ -10,7 +11,8 @@ use super::site::{below, steps};
 use crate::diagnostic::Findings;
 
 /// Envoy Gateway's order, by the package of the filter's message.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 27] = [
+    "custom_response",
     "health_check",
     "fault",
     "cors",
@@ -26,12 +28,14 @@ const ORDER: [&str; 24] = [
     "lua",
     "ext_proc",
     "wasm",
+    "dynamic_modules",
+    "geoip",
     "rbac",
     "local_ratelimit",
     "ratelimit",
+    "bandwidth_limit",
     "grpc_web",
     "grpc_stats",
-    "custom_response",
     "credential_injector",
     "compressor",
     "dynamic_forward_proxy",

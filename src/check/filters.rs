@@ -1,12 +1,14 @@
 //! HTTP filters: the chain that they form, and those that do nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::site::{Site, steps};
 use crate::diagnostic::Findings;
-use crate::envoy::{DynamicMessage, field};
+use crate::envoy::{DynamicMessage, Segment, field};
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+/// A SHA-1 digest in base64.
+const SHA_LENGTH: usize = 28;
 /// Filters that end a chain, or may do so.
 const TERMINAL: [&str; 7] = [
     "envoy.extensions.common.matching.v3.ExtensionWithMatcher",
@@ -56,11 +58,7 @@ pub(super) fn manager(site: &Site<'_>, findings: &mut Findings) {
 }
 
 fn duplicates(site: &Site<'_>, filters: &[&DynamicMessage], findings: &mut Findings) {
-    let is_api = site
-        .path
-        .segments()
-        .first()
-        .is_some_and(|first| *first == crate::envoy::Segment::Field("api_listener".to_owned()));
+    let is_api = site.path.segments().first().is_some_and(|first| *first == Segment::Field("api_listener".to_owned()));
     let mut first = BTreeMap::new();
     for (index, filter) in filters.iter().enumerate() {
         let name = field::string(filter, "name").unwrap_or_default();
@@ -95,7 +93,14 @@ pub(super) fn fault(site: &Site<'_>, findings: &mut Findings) {
 
 /// The local rate limit, or its configuration for a route.
 pub(super) fn local_ratelimit(site: &Site<'_>, findings: &mut Findings) {
-    if field::message(site.message, "token_bucket").is_none() || !site.is_whole() {
+    if !site.is_whole() {
+        return;
+    }
+    if field::message(site.message, "token_bucket").is_none() {
+        if site.path.segments().iter().any(|segment| *segment == Segment::Field("typed_per_filter_config".into())) {
+            let text = "`token_bucket` is required in the configuration for a route";
+            findings.push(site.error("required", steps![], text).help("Envoy refuses the route table without it"));
+        }
         return;
     }
     let lacks = |name: &str| field::message(site.message, name).is_none();
@@ -107,4 +112,28 @@ pub(super) fn local_ratelimit(site: &Site<'_>, findings: &mut Findings) {
     findings.push(
         site.warning("no-op-filter", steps![], text).help("add `filter_enabled: 100` and `filter_enforced: 100`"),
     );
+}
+
+/// The users of the basic authentication filter. No message repeats any of it: it holds what passwords are verified with.
+pub(super) fn users(site: &Site<'_>, findings: &mut Findings) {
+    let Some(text) = field::message(site.message, "users").and_then(|users| field::string(users, "inline_string"))
+    else {
+        return;
+    };
+    let mut names = BTreeSet::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        let (name, hash) = line.split_once(':').unwrap_or_default();
+        let what = if name.is_empty() {
+            "has no user name before a `:`"
+        } else if hash.strip_prefix("{SHA}").is_none_or(|hash| hash.len() != SHA_LENGTH) {
+            "has no password in the one form that Envoy takes, `{SHA}` and 28 characters"
+        } else if !names.insert(name) {
+            "is for a user that has one already"
+        } else {
+            continue;
+        };
+        let text = format!("line {} of these users {what}: Envoy refuses the listener", index + 1);
+        let finding = site.error("htpasswd", steps!["users", "inline_string"], text);
+        findings.push(finding.help("make lines with `htpasswd -nbs USER PASSWORD`"));
+    }
 }

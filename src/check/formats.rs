@@ -68,6 +68,13 @@ pub(super) fn substitution(site: &Site<'_>, findings: &mut Findings) {
     judge(inline, steps!["text_format_source", "inline_string"]);
 }
 
+/// The host that a TCP proxy asks the upstream to connect to.
+pub(super) fn tunnel(site: &Site<'_>, findings: &mut Findings) {
+    if let Some(problem) = field::string(site.message, "hostname").and_then(problem) {
+        findings.push(site.error("header-format", steps!["hostname"], problem.text).help(problem.help));
+    }
+}
+
 /// The first thing that Envoy would refuse.
 pub(super) fn problem(format: &str) -> Option<Problem> {
     let mut rest = format;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Finding, Findings, Span};
+use crate::diagnostic::{Finding, Findings, Level, Span};
 use crate::topology::{Membership, NodeGroup};
 
 /// Looks at each node group's resources as a whole. The same finding in several groups is one finding; it says in which
@@ -14,7 +14,7 @@ pub(super) fn each<T: Copy>(
     check: impl Fn(&[T], &NodeGroup, &mut Findings),
 ) {
     let mut all: Vec<(Finding, Vec<usize>)> = Vec::new();
-    let mut known: BTreeMap<(Option<Span>, &'static str, String), usize> = BTreeMap::new();
+    let mut known: BTreeMap<(Option<Span>, &'static str, String, Level), usize> = BTreeMap::new();
     for (position, group) in groups.iter().enumerate() {
         // What is for no group is so by a mistake that was reported, and is not to be missed besides.
         let members = resources.iter().filter(|(_, groups)| groups.contains(position) || groups.is_empty());
@@ -22,10 +22,12 @@ pub(super) fn each<T: Copy>(
         let mut own = Findings::new();
         check(&members, group, &mut own);
         for finding in own.as_slice() {
-            let index = *known.entry((finding.span, finding.code, finding.message.clone())).or_insert_with(|| {
-                all.push((finding.clone(), Vec::new()));
-                all.len() - 1
-            });
+            let index = *known
+                .entry((finding.span, finding.code, finding.message.clone(), finding.level))
+                .or_insert_with(|| {
+                    all.push((finding.clone(), Vec::new()));
+                    all.len() - 1
+                });
             let at = &mut all[index].1;
             if at.last() != Some(&position) {
                 at.push(position);

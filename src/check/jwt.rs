@@ -46,6 +46,23 @@ pub(super) fn check(site: &Site<'_>, findings: &mut Findings) {
     }
 }
 
+/// The public keys of a provider that stand in the topology.
+pub(super) fn keys(site: &Site<'_>, findings: &mut Findings) {
+    let keys = field::message(site.message, "local_jwks").and_then(|keys| field::string(keys, "inline_string"));
+    let Some(keys) = keys.filter(|keys| !keys.is_empty()) else { return };
+    let what = match serde_json::from_str::<serde_json::Value>(keys) {
+        Err(_) => "is no JSON",
+        Ok(set) => match set.get("keys").and_then(serde_json::Value::as_array) {
+            None => "has no list `keys`",
+            Some(keys) if keys.is_empty() => "has no key in it",
+            Some(_) => return,
+        },
+    };
+    let text = format!("this set of keys {what}: Envoy refuses the listener");
+    let help = "a set is like `{\"keys\": [{\"kty\": \"RSA\", …}]}`, as identity providers serve it";
+    findings.push(site.error("jwks", steps!["local_jwks", "inline_string"], text).help(help));
+}
+
 struct Check<'a> {
     site: &'a Site<'a>,
     providers: BTreeSet<&'a str>,

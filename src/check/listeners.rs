@@ -159,6 +159,18 @@ fn combinations(site: &Site<'_>, matcher: Option<&DynamicMessage>) -> Vec<Vec<Ve
     all
 }
 
+/// A range of addresses, wherever it stands.
+pub(super) fn range(site: &Site<'_>, findings: &mut Findings) {
+    let Some(prefix) = field::string(site.message, "address_prefix").filter(|prefix| !prefix.is_empty()) else {
+        return;
+    };
+    if prefix.parse::<IpAddr>().is_err() {
+        let text = format!("`{prefix}` is not an IP address: Envoy refuses the resource");
+        let help = "write `{address_prefix: 10.0.0.0, prefix_len: 8}`, or `10.0.0.0/8` for short";
+        findings.push(site.error("invalid-range", steps!["address_prefix"], text).help(help));
+    }
+}
+
 /// A range of addresses by its first address and its length.
 fn network(range: &DynamicMessage) -> Option<Vec<u8>> {
     let address: IpAddr = field::string(range, "address_prefix")?.parse().ok()?;

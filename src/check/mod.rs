@@ -8,21 +8,29 @@
 //! of all resources that the same nodes are served are held against each other. Checks of things that are absent keep quiet
 //! about items with errors: what could not be read looks absent.
 
+mod addresses;
+mod alternatives;
+mod balancing;
 mod clusters;
 mod codes;
 mod domains;
 mod endpoints;
+mod extensions;
 mod facts;
 mod filter_order;
 mod filters;
 mod formats;
 mod group;
 mod grpc;
+mod grpc_server;
 mod hashing;
 mod headers;
+mod health;
 mod jwt;
+mod limits;
 mod listeners;
 mod overrides;
+mod protocols;
 mod re2;
 mod references;
 mod regexes;
@@ -30,10 +38,15 @@ mod retries;
 mod routes;
 mod shadows;
 mod site;
+mod sockets;
+mod tables;
+mod templates;
 mod tls;
 mod tls_material;
+mod tls_names;
 mod transport;
 mod unused;
+mod upgrades;
 mod weights;
 
 #[cfg(test)]
@@ -50,9 +63,10 @@ use std::collections::BTreeSet;
 use crate::diagnostic::{Finding, Findings, Level, Span};
 use crate::envoy::{self, DynamicMessage, Path, ReflectMessage as _, Schema};
 use crate::expand::Native;
-use crate::topology::{NodeGroup, StaticResources};
+use crate::topology::NodeGroup;
 
 use facts::Facts;
+use references::Elsewhere;
 use site::Site;
 
 /// A native resource with its message. It may hold private keys: `Debug` does not show its content.
@@ -126,8 +140,10 @@ pub fn check(
     tls::check(schema, &checked, groups, now, findings);
     let noted: Vec<Noted<'_>> = checked.iter().map(|resource| alone(schema, resource, findings)).collect();
     let members: Vec<_> = noted.iter().map(|noted| (noted, &noted.resource.native.groups)).collect();
+    let elsewhere = Elsewhere::of(&noted, groups);
     group::each(&members, groups, findings, |members, group, findings| {
-        together(schema, members, &group.static_resources, findings);
+        references::check(members, &group.static_resources, &elsewhere, findings);
+        together(schema, members, findings);
     });
     checked
 }
@@ -142,27 +158,54 @@ fn alone<'a>(schema: &Schema, resource: &'a Checked, findings: &mut Findings) ->
         each(descriptor.full_name(), &site, findings);
     });
     filter_order::check(resource, &facts, findings);
+    health::grpc(resource, &facts, findings);
+    overrides::unsupported(resource, &facts, findings);
     Noted { resource, facts }
 }
 
 /// Every check of a single message, by the message's type.
 fn each(name: &str, site: &Site<'_>, findings: &mut Findings) {
+    alternatives::check(name, site, findings);
+    extensions::wrapper(name, site, findings);
+    limits::pairs(name, site, findings);
     match name {
-        "envoy.config.cluster.v3.Cluster" => clusters::cluster(site, findings),
+        "envoy.config.cluster.v3.Cluster" => {
+            clusters::cluster(site, findings);
+            balancing::policy(site, findings);
+            extensions::options(site, findings);
+            health::names(site, findings);
+            protocols::cluster(site, findings);
+        }
+        "envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector" => balancing::selector(site, findings),
+        "envoy.config.cluster.v3.Cluster.MaglevLbConfig"
+        | "envoy.extensions.load_balancing_policies.maglev.v3.Maglev" => limits::maglev(site, findings),
         "envoy.config.cluster.v3.CircuitBreakers" => clusters::thresholds(site, findings),
-        "envoy.config.endpoint.v3.ClusterLoadAssignment" => clusters::endpoints(site, findings),
+        "envoy.config.endpoint.v3.ClusterLoadAssignment" => endpoints::assignment(site, findings),
+        "envoy.config.core.v3.BindConfig" => sockets::source(site, findings),
+        "envoy.config.core.v3.CidrRange" => listeners::range(site, findings),
+        "envoy.config.core.v3.HealthCheck.HttpHealthCheck" => health::statuses(site, findings),
+        "envoy.config.core.v3.HealthCheck.Payload" => health::payload(site, findings),
         "envoy.config.core.v3.RetryPolicy" => retries::tokens(site, findings),
         "envoy.config.core.v3.SubstitutionFormatString" => formats::substitution(site, findings),
-        "envoy.config.listener.v3.Listener" => listeners::listener(site, findings),
+        "envoy.config.listener.v3.FilterChain" => sockets::chain(site, findings),
+        "envoy.config.listener.v3.Listener" => {
+            listeners::listener(site, findings);
+            sockets::listener(site, findings);
+        }
         "envoy.config.route.v3.RetryPolicy" => retries::policy(site, findings),
-        "envoy.config.route.v3.RouteAction" => routes::action(site, findings),
+        "envoy.config.route.v3.RouteAction" => {
+            routes::action(site, findings);
+            upgrades::check(site, findings);
+        }
         "envoy.config.route.v3.RouteConfiguration" => {
             domains::table(site, findings);
             routes::bodies(site, findings);
+            routes::specifiers(site, findings);
             headers::changes(site, findings);
         }
         "envoy.config.route.v3.Route" => {
             routes::route(site, findings);
+            templates::route(site, findings);
             headers::changes(site, findings);
         }
         "envoy.config.route.v3.VirtualHost" => {
@@ -172,25 +215,37 @@ fn each(name: &str, site: &Site<'_>, findings: &mut Findings) {
         }
         "envoy.config.route.v3.WeightedCluster" => weights::check(site, findings),
         "envoy.config.route.v3.WeightedCluster.ClusterWeight" => headers::changes(site, findings),
+        "envoy.extensions.filters.http.basic_auth.v3.BasicAuth"
+        | "envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute" => filters::users(site, findings),
         "envoy.extensions.filters.http.fault.v3.HTTPFault" => filters::fault(site, findings),
         "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication" => jwt::check(site, findings),
-        "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit" => filters::local_ratelimit(site, findings),
-        facts::MANAGER => filters::manager(site, findings),
+        "envoy.extensions.filters.http.jwt_authn.v3.JwtProvider" => jwt::keys(site, findings),
+        "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit" => {
+            filters::local_ratelimit(site, findings);
+            limits::bucket(site, findings);
+        }
+        facts::MANAGER => {
+            filters::manager(site, findings);
+            upgrades::check(site, findings);
+        }
+        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig" => formats::tunnel(site, findings),
+        "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext" => transport::names(site, findings),
         "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext" => transport::downstream(site, findings),
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext" => transport::upstream(site, findings),
+        "google.protobuf.Duration" => limits::duration(site, findings),
         "envoy.type.matcher.v3.RegexMatcher" => regexes::check(site, findings),
         _ => {}
     }
 }
 
 /// What can be said of a set of resources that the same nodes are served.
-fn together(schema: &Schema, set: &[&Noted<'_>], static_resources: &StaticResources, findings: &mut Findings) {
-    references::check(set, static_resources, findings);
+fn together(schema: &Schema, set: &[&Noted<'_>], findings: &mut Findings) {
     listeners::addresses(set, findings);
     overrides::check(schema, set, findings);
     hashing::check(set, findings);
     transport::redirects(set, findings);
     grpc::check(set, findings);
+    grpc_server::check(set, findings);
     unused::check(set, findings);
 }
 

@@ -2,13 +2,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{Filter, Manager, Override, Routes};
+use super::facts::{Facts, Filter, Manager, Override, Routes};
 use super::site::{below, is_inside, steps};
 use super::{Checked, Noted};
 use crate::diagnostic::{Findings, did_you_mean};
 use crate::envoy::{Kind, Schema};
 
 const CORS: &str = "envoy.extensions.filters.http.cors.v3.Cors";
+
+/// Filters that take no configuration for a route, by the packages of their messages; Envoy 1.40 said so of each.
+const WHOLE: [&str; 27] = [
+    "a2a",
+    "adaptive_concurrency",
+    "admission_control",
+    "alternate_protocols_cache",
+    "body_size_limit",
+    "cache",
+    "cache_v2",
+    "cdn_loop",
+    "connect_grpc_bridge",
+    "credential_injector",
+    "decompressor",
+    "gcp_authn",
+    "grpc_http1_bridge",
+    "grpc_stats",
+    "grpc_web",
+    "health_check",
+    "ip_tagging",
+    "mcp_router",
+    "original_src",
+    "proto_api_scrubber",
+    "proto_message_extraction",
+    "rate_limit_quota",
+    "router",
+    "sse_to_metadata",
+    "tap",
+    "thrift_to_metadata",
+    "wasm",
+];
 
 /// The filters of a route table's connection managers: by name, the messages of their configurations.
 type Filters<'a> = BTreeMap<&'a str, BTreeSet<Option<&'a str>>>;
@@ -56,6 +87,20 @@ pub(super) fn check(schema: &Schema, set: &[&Noted<'_>], findings: &mut Findings
     }
 }
 
+/// Configurations for a route of filters that take none.
+pub(super) fn unsupported(resource: &Checked, facts: &Facts, findings: &mut Findings) {
+    for Override { path, filter, message, .. } in facts.overrides.iter().filter(|given| !given.optional) {
+        let rest = message.as_deref().and_then(|message| message.strip_prefix("envoy.extensions.filters.http."));
+        if rest.and_then(|rest| rest.split('.').next()).is_some_and(|package| WHOLE.contains(&package)) {
+            let text =
+                format!("the filter `{filter}` takes no configuration for a route: Envoy refuses the route table");
+            let help = "configure it in `http_filters`; here it can only be switched, with \
+                        `{\"@type\": …/envoy.config.route.v3.FilterConfig, disabled: true}`";
+            findings.push(resource.error("no-route-config", path, text).help(help));
+        }
+    }
+}
+
 fn filters<'a>(managers: impl IntoIterator<Item = &'a Manager>) -> Filters<'a> {
     let mut filters = Filters::new();
     for Filter { name, message, optional: _ } in managers.into_iter().flat_map(|manager| &manager.filters) {
@@ -66,7 +111,7 @@ fn filters<'a>(managers: impl IntoIterator<Item = &'a Manager>) -> Filters<'a> {
 
 /// One configuration, and the filter of its name.
 fn judge(schema: &Schema, resource: &Checked, given: &Override, filters: &Filters<'_>, findings: &mut Findings) {
-    let Override { path, filter, message } = given;
+    let Override { path, filter, message, optional: _ } = given;
     let Some(messages) = filters.get(filter.as_str()) else {
         let text = format!("there is no HTTP filter `{filter}` where these routes are used: this changes nothing");
         let help = match did_you_mean(filter, filters.keys().copied()) {

@@ -9,7 +9,7 @@ use super::site::{Site, steps};
 use super::{Checked, Noted};
 use crate::diagnostic::{Findings, did_you_mean};
 use crate::envoy::{DynamicMessage, Kind, Path, field};
-use crate::topology::StaticResources;
+use crate::topology::{NodeGroup, StaticResources};
 
 /// Fields that name a cluster: the message, and the field in it.
 const CLUSTER_FIELDS: &[(&str, &str)] = &[
@@ -116,14 +116,19 @@ fn strings<'m>(site: &Site<'m>, name: &'static str) -> Vec<(Path, &'m str)> {
 }
 
 /// Follows every name.
-pub(super) fn check(set: &[&Noted<'_>], static_resources: &StaticResources, findings: &mut Findings) {
+pub(super) fn check(
+    set: &[&Noted<'_>],
+    static_resources: &StaticResources,
+    elsewhere: &Elsewhere<'_>,
+    findings: &mut Findings,
+) {
     let mut names: BTreeMap<Kind, BTreeSet<&str>> = BTreeMap::new();
     for noted in set {
         names.entry(noted.resource.native.kind).or_default().insert(&noted.resource.native.name);
     }
     names.entry(Kind::Cluster).or_default().extend(static_resources.clusters.iter().map(String::as_str));
     names.entry(Kind::Secret).or_default().extend(static_resources.secrets.iter().map(String::as_str));
-    let mut names = Names { by_kind: names, comparisons: COMPARISONS };
+    let mut names = Names { by_kind: names, elsewhere, comparisons: COMPARISONS };
     for noted in set {
         for reference in noted.facts.references.iter().filter(|reference| reference.needed) {
             names.follow(noted.resource, reference, findings);
@@ -135,8 +140,33 @@ pub(super) fn check(set: &[&Noted<'_>], static_resources: &StaticResources, find
 /// misspellings, and comparing all with all would take minutes.
 const COMPARISONS: usize = 100_000;
 
+/// The node groups, by the kind and the name of each resource.
+pub(super) struct Elsewhere<'a>(BTreeMap<(Kind, &'a str), BTreeSet<&'a str>>);
+
+impl<'a> Elsewhere<'a> {
+    /// Where all resources are. With a single group, nothing is elsewhere.
+    pub(super) fn of(all: &'a [Noted<'_>], groups: &'a [NodeGroup]) -> Self {
+        let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for native in all.iter().map(|noted| &noted.resource.native).filter(|_| groups.len() > 1) {
+            let names = native.groups.iter().filter_map(|group| Some(&*groups.get(group)?.name));
+            found.entry((native.kind, native.name.as_str())).or_default().extend(names);
+        }
+        Self(found)
+    }
+
+    /// The remedy for a name that is there, but not for the nodes that need it.
+    fn help(&self, kind: Kind, name: &str) -> Option<String> {
+        let groups = self.0.get(&(kind, name)).filter(|groups| !groups.is_empty())?;
+        let noun = if groups.len() == 1 { "node group" } else { "node groups" };
+        let list: Vec<String> = groups.iter().map(|group| format!("`{group}`")).collect();
+        let list = list.join(", ");
+        Some(format!("it exists in the {noun} {list}; move it to a document for this one as well"))
+    }
+}
+
 struct Names<'a> {
     by_kind: BTreeMap<Kind, BTreeSet<&'a str>>,
+    elsewhere: &'a Elsewhere<'a>,
     /// How many names may still be compared.
     comparisons: usize,
 }
@@ -160,10 +190,11 @@ impl<'a> Names<'a> {
         }
         if *kind == Kind::Endpoint {
             if !resource.broken {
-                endpoints(resource, path, name, findings);
+                endpoints(resource, path, name, self.elsewhere.help(*kind, name), findings);
             }
             return;
         }
+        let elsewhere = self.elsewhere.help(*kind, name);
         let near = self.nearest(*kind, name);
         let (finding, section) = match kind {
             Kind::Cluster => {
@@ -185,23 +216,29 @@ impl<'a> Names<'a> {
                 (resource.error("unknown-extension-config", path, message), "define it under `extension_configs`")
             }
         };
-        let help = near.map_or_else(|| section.to_owned(), |near| format!("did you mean `{near}`?"));
+        let near = near.map(|near| format!("did you mean `{near}`?"));
+        let help = elsewhere.or(near).unwrap_or_else(|| section.to_owned());
         findings.push(finding.help(help));
     }
 }
 
 /// A cluster of type EDS needs its load assignment.
-fn endpoints(resource: &Checked, path: &Path, service: &str, findings: &mut Findings) {
+fn endpoints(resource: &Checked, path: &Path, service: &str, elsewhere: Option<String>, findings: &mut Findings) {
     let message = format!("cluster `{}` has no endpoints", resource.native.name);
     let finding = resource.error_unless_verbatim("no-load-assignment", path, message);
-    findings.push(finding.help(format!(
-        "give it `endpoints: [...]`, or add an entry with `cluster_name: {service}` to `load_assignments`"
-    )));
+    findings.push(finding.help(elsewhere.unwrap_or_else(|| {
+        format!("give it `endpoints: [...]`, or add an entry with `cluster_name: {service}` to `load_assignments`")
+    })));
 }
 
 /// Whether a config source asks an xDS server, rather than a file.
 fn from_xds(source: &DynamicMessage) -> bool {
     ["ads", "self", "api_config_source"].iter().any(|name| field::message(source, name).is_some())
+}
+
+/// Whether a config source is the stream that everything else comes on.
+pub(super) fn from_ads(source: &DynamicMessage) -> bool {
+    ["ads", "self"].iter().any(|name| field::message(source, name).is_some())
 }
 
 /// The name under which a cluster of type EDS asks for its endpoints.

@@ -1,7 +1,7 @@
 //! Routes that cannot do what they say.
 
 use super::site::{Site, steps};
-use crate::diagnostic::Findings;
+use crate::diagnostic::{Findings, did_you_mean};
 use crate::envoy::{DynamicMessage, field};
 
 /// Envoy's limit of a `direct_response` body, unless the route table says otherwise.
@@ -93,6 +93,29 @@ pub(super) fn bodies(site: &Site<'_>, findings: &mut Findings) {
                     "raise `max_direct_response_body_size_bytes` of the route table, or serve the body from a cluster";
                 findings.push(site.error("body-size", here, text).help(help));
             }
+        }
+    }
+}
+
+/// The plugins of a route table that choose clusters, and the routes that leave it to them.
+pub(super) fn specifiers(site: &Site<'_>, findings: &mut Findings) {
+    let plugins: Vec<&str> = field::messages(site.message, "cluster_specifier_plugins")
+        .filter_map(|plugin| field::string(field::message(plugin, "extension")?, "name"))
+        .collect();
+    for (h, host) in field::messages(site.message, "virtual_hosts").enumerate() {
+        for (r, route) in field::messages(host, "routes").enumerate() {
+            let action = field::message(route, "route");
+            let name = action.and_then(|action| field::string(action, "cluster_specifier_plugin"));
+            let Some(name) = name.filter(|name| !name.is_empty() && !plugins.contains(name)) else { continue };
+            let here = steps!["virtual_hosts", h, "routes", r, "route", "cluster_specifier_plugin"];
+            let text = format!(
+                "`{name}` is not among the table's `cluster_specifier_plugins`: Envoy refuses the whole route table"
+            );
+            let help = match did_you_mean(name, plugins.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "define it in `cluster_specifier_plugins` of the route table".to_owned(),
+            };
+            findings.push(site.error("unknown-cluster-specifier", here, text).help(help));
         }
     }
 }

@@ -60,7 +60,7 @@ fn weights_are_added_up_wherever_the_table_stands() {
     let routes = "virtual_hosts: [{name: a, domains: ['*'], routes: [{match: {prefix: /}, \
                   route: {weighted_clusters: [{name: c, weight: 0}]}}]}]";
     let text = format!(
-        "clusters: [{{name: c, endpoints: []}}]\nlisteners:\n- name: l\n  http_connection_manager:\n    \
+        "clusters: [{{name: c, endpoints: []}}]\nlisteners:\n- name: l\n  address: 0.0.0.0:1\n  http_connection_manager:\n    \
          route_config: {{{routes}}}"
     );
     let told = told(&text);
@@ -137,7 +137,7 @@ fn verbatim_parts_are_taken_as_they_are() {
     assert_eq!(
         told(&format!(
             "clusters: [{{name: c, endpoints: [{{{locality}, lb_endpoints: []}}]}}]\n\
-             listeners: [{{name: l, routes: [{{{route}, match: {{prefix: /}}, route: {{cluster: c}}}}]}}]"
+             listeners: [{{name: l, address: '0.0.0.0:1', routes: [{{{route}, match: {{prefix: /}}, route: {{cluster: c}}}}]}}]"
         )),
         [""; 0]
     );

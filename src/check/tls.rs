@@ -3,10 +3,8 @@
 //! Only what is in the topology or attached to it can be seen; a file on the proxy's host, a secret of its bootstrap and
 //! what a key provider holds cannot. No message repeats any content.
 
-use std::collections::BTreeMap;
-
 use super::tls_material::{self, Certificate, Flaw};
-use super::{Checked, group};
+use super::{Checked, group, tls_names};
 use crate::diagnostic::{Finding, Findings, Level};
 use crate::envoy::{self, DynamicMessage, Kind, Path, ReflectMessage as _, Schema, Segment, field};
 use crate::topology::NodeGroup;
@@ -17,7 +15,7 @@ const PRIVATE: [&str; 6] = ["private_key", "pkcs12", "password", "keys", "secret
 /// What is wrong with the material itself, then which names no certificate is for: secrets go by name within a node group.
 pub(super) fn check(schema: &Schema, resources: &[Checked], groups: &[NodeGroup], now: i64, findings: &mut Findings) {
     let shown: Vec<_> = resources.iter().map(|resource| material(schema, resource, now, findings)).collect();
-    let relevant = |kind| matches!(kind, Kind::Secret | Kind::Listener);
+    let relevant = |kind| matches!(kind, Kind::Secret | Kind::Listener | Kind::Route);
     let members: Vec<_> = resources
         .iter()
         .zip(&shown)
@@ -27,11 +25,8 @@ pub(super) fn check(schema: &Schema, resources: &[Checked], groups: &[NodeGroup]
     group::each(&members, groups, findings, |members, _, findings| {
         let secrets = members.iter().filter(|(resource, _)| resource.native.kind == Kind::Secret);
         let secrets = secrets.filter_map(|(secret, shown)| Some((secret.native.name.as_str(), (*shown)?))).collect();
-        for (resource, _) in members {
-            if resource.native.kind == Kind::Listener && !resource.broken {
-                server_names(schema, resource, &secrets, findings);
-            }
-        }
+        let resources: Vec<&Checked> = members.iter().map(|(resource, _)| *resource).collect();
+        tls_names::check(schema, &resources, &secrets, findings);
     });
 }
 
@@ -73,7 +68,7 @@ fn may_hold_tls(kind: Kind) -> bool {
 }
 
 /// The content of a `DataSource` that holds it itself, and the field that it is in.
-fn inline(source: &DynamicMessage) -> Option<(&'static str, &[u8])> {
+pub(super) fn inline(source: &DynamicMessage) -> Option<(&'static str, &[u8])> {
     let text = field::string(source, "inline_string").map(|text| ("inline_string", text.as_bytes()));
     text.or_else(|| field::bytes(source, "inline_bytes").map(|bytes| ("inline_bytes", bytes)))
 }
@@ -206,65 +201,4 @@ impl Look<'_> {
         // Only a warning: the day on which it expires, other edits must still be possible.
         self.push(Finding { level: Level::Warning, ..finding });
     }
-}
-
-/// Connections are taken for names that no certificate of the chain is for.
-fn server_names(schema: &Schema, listener: &Checked, secrets: &BTreeMap<&str, &Certificate>, findings: &mut Findings) {
-    for (index, chain) in field::messages(&listener.message, "filter_chains").enumerate() {
-        let Some(matches) = field::message(chain, "filter_chain_match") else { continue };
-        let Some(shown) = field::message(chain, "transport_socket").and_then(|socket| shown(schema, socket, secrets))
-        else {
-            continue;
-        };
-        for (position, name) in field::strings(matches, "server_names").into_iter().enumerate() {
-            if shown.iter().any(|certificate| certificate.covers(name)) {
-                continue;
-            }
-            let mut path = Path::new();
-            path.field("filter_chains");
-            path.index(index);
-            path.field("filter_chain_match");
-            path.field("server_names");
-            path.index(position);
-            let message = format!("no certificate of this filter chain is for `{name}`");
-            let finding = listener.error("certificate-name", &path, message);
-            let mut names: Vec<&str> =
-                shown.iter().flat_map(|certificate| &certificate.names).map(String::as_str).collect();
-            names.sort_unstable();
-            let help = if names.is_empty() {
-                "it has no DNS names among its subject alternative names, which are all that clients look at".to_owned()
-            } else {
-                format!("its names are {}", names.join(", "))
-            };
-            findings.push(Finding { level: Level::Warning, ..finding.help(help) });
-        }
-    }
-}
-
-/// All certificates of a transport socket; `None` if it has none, or one that cannot be seen.
-fn shown<'a>(
-    schema: &Schema,
-    socket: &DynamicMessage,
-    secrets: &BTreeMap<&str, &'a Certificate>,
-) -> Option<Vec<std::borrow::Cow<'a, Certificate>>> {
-    use std::borrow::Cow;
-    let mut found = Some(Vec::new());
-    envoy::visit(schema, socket, &mut |_, message| {
-        if message.descriptor().full_name() != "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext" {
-            return;
-        }
-        let own = field::messages(message, "tls_certificates").map(|certificate| {
-            let (_, bytes) = inline(field::message(certificate, "certificate_chain")?)?;
-            tls_material::certificates(bytes).ok()?.into_iter().next().map(Cow::Owned)
-        });
-        let referred = field::messages(message, "tls_certificate_sds_secret_configs")
-            .map(|config| secrets.get(field::string(config, "name")?).copied().map(Cow::Borrowed));
-        for certificate in own.chain(referred) {
-            found = found.take().and_then(|mut found| {
-                found.push(certificate?);
-                Some(found)
-            });
-        }
-    });
-    found.filter(|found| !found.is_empty())
 }

@@ -237,3 +237,60 @@ fn time_and_names_are_warned_about() {
         0
     );
 }
+
+#[test]
+fn domains_that_no_certificate_is_for_are_named() {
+    let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let chain = |name: &str| {
+        format!(
+            "  - filter_chain_match: {{server_names: [{name}.example.com]}}
+    tls_context: {{tls_certificates: [{{certificate_chain: {name}, private_key: {name}.key}}]}}
+    rds: shop\n"
+        )
+    };
+    let table = "route_configs:
+- name: shop
+  virtual_hosts:
+  - name: shop
+    domains: [a.example.com, 'B.example.com:443', c.example.com, '*.d.com', 'e.*', 10.0.0.1]
+    routes: [{direct_response: {status: 200}}]
+";
+    let (a, b) = (chain("a"), chain("b"));
+    let listener = format!("listeners:\n- name: l\n  address: 0.0.0.0:443\n  filter_chains:\n{a}{b}");
+    let (certificate_a, certificate_b) =
+        (certificate(&key, &["a.example.com"]), certificate(&other, &["b.example.com"]));
+    let (key, other) = (key.serialize_pem(), other.serialize_pem());
+    let files = [("a", &*certificate_a), ("a.key", &*key), ("b", &*certificate_b), ("b.key", &*other)];
+    let told = |text: &str| -> Vec<String> {
+        let lines = findings(text, &files).0.into_iter();
+        lines.filter_map(|line| Some(line.split_once("[certificate-name]: ")?.1.to_owned())).collect()
+    };
+    let expected = ["c.example.com", "*.d.com"];
+    let expected = expected.map(|name| format!("no certificate is for `{name}` where these routes are used"));
+    assert_eq!(told(&format!("{listener}{table}")), expected);
+    // In plaintext, any name will do.
+    let plain = "- {name: p, address: '0.0.0.0:80', rds: shop}\n";
+    assert_eq!(told(&format!("{listener}{plain}{table}")), [""; 0]);
+    // What stands in the listener is looked at as well.
+    let inline = listener.replacen(
+        "rds: shop",
+        "virtual_hosts: [{name: x, domains: [x.com], routes: [{direct_response: {status: 200}}]}]",
+        1,
+    );
+    assert_eq!(told(&format!("{inline}{table}"))[..1], ["no certificate is for `x.com` where these routes are used"]);
+}
+
+#[test]
+fn one_secret_for_two_says_what_to_rename() {
+    let key = KeyPair::generate().unwrap();
+    let context = "tls_context: {tls_certificates: [{certificate_chain: crt, private_key: key}]}";
+    let text = format!(
+        "listeners: [{{name: web, address: '0.0.0.0:443', routes: [{{direct_response: {{status: 200}}}}], {context}}}]
+clusters: [{{name: web, endpoints: ['10.0.0.1:443'], {context}}}]
+"
+    );
+    let files = [("crt", &*certificate(&key, &["a.com"])), ("key", &*key.serialize_pem())];
+    let (lines, all) = findings(&text, &files);
+    assert!(lines.iter().any(|line| line.ends_with("the Secret `web/tls_certificate` is given twice")), "{lines:?}");
+    assert!(all.contains("secrets from files are named after their listener or cluster: rename one"), "{all}");
+}

@@ -44,6 +44,18 @@ pub fn unsigned(message: &DynamicMessage, name: &str) -> Option<u64> {
     value.as_u64().or_else(|| value.as_u32().map(u64::from))
 }
 
+/// A set signed integer field.
+pub fn signed(message: &DynamicMessage, name: &str) -> Option<i64> {
+    let value = value(message, name)?;
+    value.as_i64().or_else(|| value.as_i32().map(i64::from))
+}
+
+/// Whether a field says anything: it is there and not empty, and a `BoolValue` is true.
+pub fn is_set(holder: &DynamicMessage, name: &str) -> bool {
+    let is_false = |value: &DynamicMessage| value.descriptor().full_name() == "google.protobuf.BoolValue";
+    holder.has_field_by_name(name) && (!message(holder, name).is_some_and(is_false) || boolean(holder, name))
+}
+
 /// The value of a set string field, or the values of a list of strings.
 pub fn strings<'a>(message: &'a DynamicMessage, name: &str) -> Vec<&'a str> {
     match value(message, name) {

@@ -139,7 +139,7 @@ pub enum Segment {
 }
 
 /// A field path such as `clusters[0].metadata.filter_metadata["envoy.lb"]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Path(Vec<Segment>);
 
 impl Path {

@@ -79,6 +79,9 @@ impl<'a> Merge<'a> {
                 self.leaf(*key_span);
                 if let Some(position) = position {
                     entries.remove(position);
+                } else if is_unknown(&shape, key) {
+                    // Reading it strictly tells of it.
+                    entries.push(Entry::new(key, *key_span, value.clone()));
                 }
             } else {
                 let child = child(&shape, key);
@@ -132,6 +135,11 @@ fn field_name(shape: &Shape, key: &str) -> String {
         Shape::Message(message) => field(message, key).map_or_else(|| key.to_owned(), |field| field.name().to_owned()),
         Shape::Map(_) | Shape::Any | Shape::Other => key.to_owned(),
     }
+}
+
+/// Whether a key is none of a message's fields.
+fn is_unknown(shape: &Shape, key: &str) -> bool {
+    matches!(shape, Shape::Message(message) if field(message, key).is_none())
 }
 
 /// What is known of the value of a key.

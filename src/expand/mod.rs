@@ -280,6 +280,11 @@ fn is_misspelled(schema: &Schema, kind: Kind, key: &str, field: &str) -> bool {
     !known && did_you_mean(key, fields.iter().map(FieldDescriptor::name)) == Some(field)
 }
 
+/// Whether secrets are derived from an item at this place.
+fn derives(path: &str) -> bool {
+    ["listeners[", "clusters["].iter().any(|section| path.starts_with(section))
+}
+
 /// Each kind has its own names, and each name is given once in a node group, whoever gives it. What is derived from an item
 /// that repeats a name, under the same name, is not told besides.
 fn duplicates(made: &[Made], findings: &mut Findings) {
@@ -295,7 +300,14 @@ fn duplicates(made: &[Made], findings: &mut Findings) {
             let message = format!("the {} `{name}` is given twice", short(*kind));
             let finding = Finding::error("duplicate-resource", *name_span, path.clone(), message)
                 .related(first.name_span, format!("first given here, at {}", first.native.path))
-                .help("rename or remove one; the order of files and items never decides");
+                .help(match kind {
+                    // A secret that was derived is not called what its item is called.
+                    Kind::Secret if [path, &first.native.path].iter().any(|path| derives(path)) => {
+                        "secrets from files are named after their listener or cluster: rename one of those, or define \
+                         the certificate under `secrets` and name it in `…_sds_secret_config`"
+                    }
+                    _ => "rename or remove one; the order of files and items never decides",
+                });
             findings.push(finding);
         } else {
             earlier.push(second);

@@ -4,7 +4,7 @@
 //! that its document is for. A resource that some of its groups patch differently becomes several, each for the groups in
 //! which it is the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
 use crate::envoy::{Entry, Kind, Node, Schema, Value};
@@ -33,10 +33,18 @@ pub(super) fn apply(
     schema: &Schema,
     patches: Vec<topology::Patch>,
     groups: &[NodeGroup],
-    natives: Vec<Native>,
+    mut natives: Vec<Native>,
     findings: &mut Findings,
 ) -> Vec<Native> {
-    let patches: Vec<Patch> = patches.into_iter().filter_map(|patch| read(patch, findings)).collect();
+    let mut unread: BTreeSet<(Kind, String)> = BTreeSet::new();
+    let patches: Vec<Patch> = patches
+        .into_iter()
+        .filter_map(|patch| read(patch, findings).map_err(|target| unread.extend(target)).ok())
+        .collect();
+    // Without its patch, a resource is not what was meant.
+    for native in natives.iter_mut().filter(|_| !unread.is_empty()) {
+        native.broken |= unread.iter().any(|(kind, name)| *kind == native.kind && *name == native.name);
+    }
     if patches.is_empty() {
         return natives;
     }
@@ -58,7 +66,8 @@ pub(super) fn apply(
     all
 }
 
-fn read(patch: topology::Patch, findings: &mut Findings) -> Option<Patch> {
+/// A patch, or what it would have changed, if that can be told.
+fn read(patch: topology::Patch, findings: &mut Findings) -> Result<Patch, Option<(Kind, String)>> {
     let topology::Patch { node, path, groups, document } = patch;
     let before = findings.len();
     for Entry { key, key_span, .. } in node.entries().unwrap_or_default() {
@@ -105,13 +114,17 @@ fn read(patch: topology::Patch, findings: &mut Findings) -> Option<Patch> {
             None
         }
     };
-    let ((name, name_span), kind, merge) = (name?, kind?, merge?);
+    let target = kind.zip(name.as_ref().map(|(name, _)| name.clone()));
+    let (Some((name, name_span)), Some(kind), Some(merge)) = (name, kind, merge) else { return Err(target) };
     let names = merge.entries().unwrap_or_default().iter().find(|entry| is(&entry.key, kind.name_field()));
     if let Some(Entry { key, key_span, .. }) = names {
         let message = format!("a patch cannot change `{key}`: it is what the resource is known by");
         findings.push(Finding::error("renaming-patch", *key_span, format!("{path}.merge.{key}"), message));
     }
-    (findings.len() == before).then_some(Patch { kind, name, name_span, merge, path, groups, document })
+    if findings.len() > before {
+        return Err(target);
+    }
+    Ok(Patch { kind, name, name_span, merge, path, groups, document })
 }
 
 /// One document changes a resource in one place.

@@ -3,6 +3,7 @@
 //! Codes are stable: scripts and people refer to them. They are told apart by what is wrong, not by how bad that is.
 
 mod meaning;
+mod meaning_more;
 mod reading;
 mod tools;
 
@@ -23,7 +24,7 @@ pub struct Explanation {
 
 /// All codes: those of reading files and fields, of what the fields mean, and of single commands; sorted within each.
 pub fn codes() -> impl Iterator<Item = &'static Explanation> {
-    reading::CODES.iter().chain(meaning::CODES).chain(tools::CODES)
+    reading::CODES.iter().chain(meaning::CODES).chain(meaning_more::CODES).chain(tools::CODES)
 }
 
 /// The explanation of a code.
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn codes_are_sorted_and_given_once() {
-        for table in [reading::CODES, meaning::CODES, tools::CODES] {
+        for table in [reading::CODES, meaning::CODES, meaning_more::CODES, tools::CODES] {
             assert!(table.is_sorted_by(|a, b| a.code < b.code));
         }
         let all: BTreeSet<_> = codes().map(|explanation| explanation.code).collect();

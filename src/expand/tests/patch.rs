@@ -15,7 +15,7 @@ fn patched(patches: &str) -> String {
 fn a_patch_is_merged_field_by_field() {
     let text = patched(&format!(
         "- {{{CLUSTER}, name: a, merge: {{connectTimeout: 30s, type: null, metadata: {{filterMetadata: {{x: {{some_key: 2}}, y: {{}}}}}}, \
-         common_lb_config: {{healthy_panic_threshold: {{value: 1}}, nothing: null}}}}}}"
+         common_lb_config: {{healthy_panic_threshold: {{value: 1}}, zone_aware_lb_config: null}}}}}}"
     ));
     assert_eq!(
         resource(&text),
