@@ -157,6 +157,11 @@ pub(super) const STRICT: &[Strict] = &[
         why: "Envoy takes the number of a value in quotes; quotes are for names",
     },
     Strict {
+        code: "grpc-server",
+        said: "refuses",
+        why: "Envoy is not the one that asks for this listener: a gRPC server is",
+    },
+    Strict {
         code: "logical-dns-endpoints",
         said: "needs exactly one endpoint, not 0",
         why: "Envoy counts endpoints without an address, of which there is nothing to resolve",

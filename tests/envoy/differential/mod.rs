@@ -58,7 +58,7 @@ async fn every_difference_is_listed() {
     let count = wrong.len() + unlisted.len();
     assert!(count == 0, "{count} differences:\n{}\n{}", wrong.join("\n"), unlisted.join("\n"));
     if !unused.is_empty() {
-        println!("these are listed, and were not seen:\n{}", unused.join("\n"));
+        println!("listed, and not seen:\n{}", unused.join("\n"));
     }
 }
 
@@ -114,18 +114,20 @@ async fn compare(count: usize) -> Outcome {
             (true, Class::Accepted) | (false, Class::Parse | Class::Rule | Class::Meaning | Class::Crash) => {}
             (true, Class::Parse | Class::Rule) => outcome.wrong.push(judged.told()),
             (true, Class::Meaning | Class::Crash) => match judged.lenient() {
-                Some(why) => _ = used.insert(why),
+                Some(said) => _ = used.insert(said),
                 None if judged.class == Class::Meaning => outcome.unlisted.push(judged.told()),
                 None => outcome.wrong.push(judged.told()),
             },
             (false, Class::Accepted) => match judged.strict() {
-                Some(whys) => used.extend(whys),
+                Some(said) => used.extend(said),
                 None => outcome.wrong.push(judged.told()),
             },
         }
     }
-    let whys = LENIENT.iter().map(|entry| entry.why).chain(STRICT.iter().map(|entry| entry.why));
-    outcome.unused = whys.filter(|why| !used.contains(why)).map(str::to_owned).collect();
+    let lenient = LENIENT.iter().flat_map(|entry| entry.said.iter().map(|said| (*said, entry.why)));
+    let listed = lenient.chain(STRICT.iter().map(|entry| (entry.said, entry.why)));
+    let unused = listed.filter(|(said, _)| !used.contains(said));
+    outcome.unused = unused.map(|(said, why)| format!("- {said}: {why}")).collect();
     outcome.tally = format!("{count} mutants of {} configurations in {:?}", origins.len(), start.elapsed());
     for ((accepted, class), count) in &tally {
         let ours = if *accepted { "accepts" } else { "refuses" };
@@ -140,17 +142,17 @@ async fn compare(count: usize) -> Outcome {
 }
 
 impl Judged {
-    /// The reason for which Envoy alone refuses it, if that is listed.
+    /// What the list says of a refusal that is Envoy's alone.
     fn lenient(&self) -> Option<&'static str> {
-        let entry = LENIENT.iter().find(|entry| entry.said.iter().any(|said| self.message.contains(said)));
-        entry.map(|entry| entry.why)
+        let mut listed = LENIENT.iter().flat_map(|entry| entry.said);
+        listed.find(|said| self.message.contains(*said)).copied()
     }
 
-    /// The reasons for which we alone refuse it, if all are listed.
+    /// What the list says of each error, if the refusal is ours alone.
     fn strict(&self) -> Option<Vec<&'static str>> {
         let listed = |finding: &Finding| {
             let entry = STRICT.iter().find(|entry| entry.code == finding.code && finding.message.contains(entry.said));
-            entry.map(|entry| entry.why)
+            entry.map(|entry| entry.said)
         };
         self.ours.iter().map(listed).collect()
     }
