@@ -3,6 +3,7 @@
 use super::endpoints;
 use super::references::{self, Reference};
 use super::site::{Site, steps};
+use super::tls_material::Certificate;
 use crate::diagnostic::Finding;
 use crate::envoy::{Path, field};
 
@@ -32,6 +33,12 @@ pub(super) struct Facts {
     pub(super) pseudo_headers: Vec<Path>,
     /// Actions of routes other than `non_forwarding_action`.
     pub(super) forwarding: Vec<Path>,
+    /// The last certificate that is shown to peers.
+    pub(super) shown: Option<Certificate>,
+    /// Whether there is a private key, or another secret, in the clear.
+    pub(super) private: bool,
+    /// When the next certificate becomes valid or expires, in seconds since 1970.
+    pub(super) until: Option<i64>,
 }
 
 /// An HTTP connection manager.

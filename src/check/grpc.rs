@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Noted;
 use super::facts::Manager;
+use super::index::Index;
 use super::references::from_ads;
 use super::site::{Step, below, steps};
 use super::tables::{Table, Tables};
@@ -15,17 +16,13 @@ const FILTERS: [&str; 5] = ["router", "fault", "rbac", "stateful_session", "gcp_
 /// The one cluster type of its own that gRPC clients know.
 const AGGREGATE: &str = "envoy.clusters.aggregate";
 
-/// The resources of a set by kind and name.
-type Index<'a, 'b> = BTreeMap<(Kind, &'a str), &'a Noted<'b>>;
-
-pub(super) fn check(set: &[&Noted<'_>], findings: &mut Findings) {
-    let index: Index<'_, '_> =
-        set.iter().map(|noted| ((noted.resource.native.kind, noted.resource.native.name.as_str()), *noted)).collect();
+pub(super) fn check(index: &Index<'_, '_>, findings: &mut Findings) {
+    let set = index.set;
     for noted in set {
-        services(noted, &index, findings);
+        services(noted, index, findings);
     }
     let tables = Tables::of(set);
-    let mut reached = Reached { index: &index, clusters: BTreeSet::new(), endpoints: BTreeMap::new() };
+    let mut reached = Reached { index, clusters: BTreeSet::new(), endpoints: BTreeMap::new() };
     for noted in set.iter().filter(|noted| field::message(&noted.resource.message, "api_listener").is_some()) {
         for manager in &noted.facts.managers {
             let help =
@@ -50,7 +47,7 @@ pub(super) fn check(set: &[&Noted<'_>], findings: &mut Findings) {
 /// Clusters that Envoy itself calls in gRPC.
 fn services(noted: &Noted<'_>, index: &Index<'_, '_>, findings: &mut Findings) {
     for reference in noted.facts.references.iter().filter(|reference| reference.grpc) {
-        let Some(cluster) = index.get(&(Kind::Cluster, reference.name.as_str())) else { continue };
+        let Some(cluster) = index.get(Kind::Cluster, &reference.name) else { continue };
         if cluster.facts.http2 || cluster.resource.broken {
             continue;
         }
@@ -116,7 +113,7 @@ struct Reached<'a, 'b> {
 
 impl<'a, 'b> Reached<'a, 'b> {
     fn cluster(&mut self, name: &str, listener: &'a Noted<'b>, findings: &mut Findings) {
-        let Some(cluster) = self.index.get(&(Kind::Cluster, name)).copied() else { return };
+        let Some(cluster) = self.index.get(Kind::Cluster, name) else { return };
         if !self.clusters.insert(name.to_owned()) {
             return;
         }
@@ -158,7 +155,7 @@ impl<'a, 'b> Reached<'a, 'b> {
             let path = below(&Path::new(), steps!["eds_cluster_config", "eds_config"]);
             refuse("grpc-config-source", &path, text, "write `eds_config: {ads: {}}`");
         }
-        if let Some(assignment) = self.index.get(&(Kind::Endpoint, service)) {
+        if let Some(assignment) = self.index.get(Kind::Endpoint, service) {
             self.endpoints.insert((Kind::Endpoint, &assignment.resource.native.name), listener);
             localities(assignment, listener, findings);
         }

@@ -26,9 +26,11 @@ mod grpc_server;
 mod hashing;
 mod headers;
 mod health;
+mod index;
 mod jwt;
 mod limits;
 mod listeners;
+mod memory;
 mod overrides;
 mod protocols;
 mod re2;
@@ -55,10 +57,11 @@ mod tests;
 mod tls_tests;
 
 pub use codes::{Explanation, codes, explanation};
-pub(crate) use references::eds_service;
-pub(crate) use tls::holds_private_key;
+pub use memory::Memory;
 
-use std::collections::BTreeSet;
+pub(crate) use references::eds_service;
+
+use std::sync::Arc;
 
 use crate::diagnostic::{Finding, Findings, Level, Span};
 use crate::envoy::{self, DynamicMessage, Path, ReflectMessage as _, Schema};
@@ -66,6 +69,7 @@ use crate::expand::Native;
 use crate::topology::NodeGroup;
 
 use facts::Facts;
+use index::Index;
 use references::Elsewhere;
 use site::Site;
 
@@ -74,19 +78,26 @@ pub struct Checked {
     /// The resource as it was expanded.
     pub native: Native,
     /// The message that its JSON stands for; incomplete where there are errors.
-    pub message: DynamicMessage,
+    pub message: Arc<DynamicMessage>,
+    /// What was noted of it.
+    facts: Arc<Facts>,
     /// Whether there are errors in the item that it was made from.
     broken: bool,
 }
 
 impl std::fmt::Debug for Checked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { native, message: _, broken } = self;
+        let Self { native, message: _, facts: _, broken } = self;
         f.debug_struct("Checked").field("native", native).field("broken", broken).finish_non_exhaustive()
     }
 }
 
 impl Checked {
+    /// Whether it holds a private key, or another secret, in the clear.
+    pub fn holds_private_key(&self) -> bool {
+        self.facts.private
+    }
+
     /// The place of a field inside the resource, or of the text that caused it.
     fn span(&self, path: &Path) -> Span {
         self.native.node.locate(path)
@@ -123,7 +134,7 @@ impl Checked {
 /// A resource with what was noted of it.
 struct Noted<'a> {
     resource: &'a Checked,
-    facts: Facts,
+    facts: &'a Facts,
 }
 
 /// Reads every resource strictly, applies Envoy's field rules, then looks at the resources of each node group as a whole.
@@ -135,32 +146,26 @@ pub fn check(
     now: i64,
     findings: &mut Findings,
 ) -> Vec<Checked> {
-    let mut checked: Vec<_> = natives.into_iter().map(|native| read(schema, native, findings)).collect();
-    mark_broken(&mut checked);
-    tls::check(schema, &checked, groups, now, findings);
-    let noted: Vec<Noted<'_>> = checked.iter().map(|resource| alone(schema, resource, findings)).collect();
-    let members: Vec<_> = noted.iter().map(|noted| (noted, &noted.resource.native.groups)).collect();
-    let elsewhere = Elsewhere::of(&noted, groups);
-    group::each(&members, groups, findings, |members, group, findings| {
-        references::check(members, &group.static_resources, &elsewhere, findings);
-        together(schema, members, findings);
-    });
-    checked
+    Memory::default().check(schema, natives, groups, now, findings)
 }
 
 /// What can be said of a resource without knowing any other.
-fn alone<'a>(schema: &Schema, resource: &'a Checked, findings: &mut Findings) -> Noted<'a> {
+fn alone(schema: &Schema, resource: &Checked, now: i64, findings: &mut Findings) -> Facts {
     let mut facts = Facts::default();
+    let holds_tls = tls::may_be_in(resource.native.kind);
     envoy::visit(schema, &resource.message, &mut |path, message| {
         let descriptor = message.descriptor();
         let site = Site { schema, resource, path, message };
         facts.note(descriptor.full_name(), &site);
+        if holds_tls {
+            tls::check(descriptor.full_name(), &site, now, &mut facts, findings);
+        }
         each(descriptor.full_name(), &site, findings);
     });
     filter_order::check(resource, &facts, findings);
     health::grpc(resource, &facts, findings);
     overrides::unsupported(resource, &facts, findings);
-    Noted { resource, facts }
+    facts
 }
 
 /// Every check of a single message, by the message's type.
@@ -238,33 +243,33 @@ fn each(name: &str, site: &Site<'_>, findings: &mut Findings) {
     }
 }
 
-/// What can be said of a set of resources that the same nodes are served.
-fn together(schema: &Schema, set: &[&Noted<'_>], findings: &mut Findings) {
-    listeners::addresses(set, findings);
-    overrides::check(schema, set, findings);
-    hashing::check(set, findings);
-    transport::redirects(set, findings);
-    grpc::check(set, findings);
-    grpc_server::check(set, findings);
-    unused::check(set, findings);
+/// What can be said of the resources that the nodes of each group are served.
+fn together(schema: &Schema, checked: &[Checked], groups: &[NodeGroup], findings: &mut Findings) {
+    let noted: Vec<Noted<'_>> = checked.iter().map(|resource| Noted { resource, facts: &resource.facts }).collect();
+    let members: Vec<_> = noted.iter().map(|noted| (noted, &noted.resource.native.groups)).collect();
+    let elsewhere = Elsewhere::of(&noted, groups);
+    group::each(&members, groups, findings, |set, group, findings| {
+        let index = Index::of(set);
+        references::check(&index, &group.static_resources, &elsewhere, findings);
+        tls_names::check(schema, set, findings);
+        listeners::addresses(set, findings);
+        overrides::check(schema, set, findings);
+        hashing::check(&index, findings);
+        transport::redirects(set, findings);
+        grpc::check(&index, findings);
+        grpc_server::check(set, findings);
+        unused::check(&index, findings);
+    });
 }
 
-/// Notes which resources have errors already: what is absent there may be what could not be read.
-fn mark_broken(checked: &mut [Checked]) {
-    let broken: BTreeSet<usize> =
-        checked.iter().filter(|resource| resource.broken).map(|resource| resource.native.item).collect();
-    for resource in checked {
-        resource.broken = broken.contains(&resource.native.item);
-    }
-}
-
+/// A resource as far as it could be read.
 fn read(schema: &Schema, native: Native, findings: &mut Findings) -> Checked {
     let descriptor = schema.message(native.kind.message()).expect("the descriptor set has every kind, see its test");
     let mut path = Path::new();
     path.field(&native.path);
     let before = findings.len();
-    let message = envoy::compile(schema, &descriptor, &native.node, &mut path, findings);
+    let message = Arc::new(envoy::compile(schema, &descriptor, &native.node, &mut path, findings));
     let failed = findings.as_slice()[before..].iter().any(|finding| finding.level == Level::Error);
     let broken = native.broken || failed;
-    Checked { native, message, broken }
+    Checked { native, message, facts: Arc::default(), broken }
 }

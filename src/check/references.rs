@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::index::Index;
 use super::site::{Site, steps};
 use super::{Checked, Noted};
 use crate::diagnostic::{Findings, did_you_mean};
@@ -117,19 +118,16 @@ fn strings<'m>(site: &Site<'m>, name: &'static str) -> Vec<(Path, &'m str)> {
 
 /// Follows every name.
 pub(super) fn check(
-    set: &[&Noted<'_>],
+    index: &Index<'_, '_>,
     static_resources: &StaticResources,
     elsewhere: &Elsewhere<'_>,
     findings: &mut Findings,
 ) {
-    let mut names: BTreeMap<Kind, BTreeSet<&str>> = BTreeMap::new();
-    for noted in set {
-        names.entry(noted.resource.native.kind).or_default().insert(&noted.resource.native.name);
-    }
-    names.entry(Kind::Cluster).or_default().extend(static_resources.clusters.iter().map(String::as_str));
-    names.entry(Kind::Secret).or_default().extend(static_resources.secrets.iter().map(String::as_str));
-    let mut names = Names { by_kind: names, elsewhere, comparisons: COMPARISONS };
-    for noted in set {
+    let StaticResources { clusters, listeners: _, secrets } = static_resources;
+    let clusters = clusters.iter().map(|name| (Kind::Cluster, name.as_str()));
+    let outside = clusters.chain(secrets.iter().map(|name| (Kind::Secret, name.as_str()))).collect();
+    let mut names = Names { index, outside, elsewhere, comparisons: COMPARISONS };
+    for noted in index.set {
         for reference in noted.facts.references.iter().filter(|reference| reference.needed) {
             names.follow(noted.resource, reference, findings);
         }
@@ -165,7 +163,9 @@ impl<'a> Elsewhere<'a> {
 }
 
 struct Names<'a> {
-    by_kind: BTreeMap<Kind, BTreeSet<&'a str>>,
+    index: &'a Index<'a, 'a>,
+    /// What the proxies' bootstrap has.
+    outside: BTreeSet<(Kind, &'a str)>,
     elsewhere: &'a Elsewhere<'a>,
     /// How many names may still be compared.
     comparisons: usize,
@@ -174,13 +174,15 @@ struct Names<'a> {
 impl<'a> Names<'a> {
     fn known(&self, kind: Kind, name: &str) -> bool {
         // Where one has no name, it may be the one that is meant.
-        self.by_kind.get(&kind).is_some_and(|names| names.contains(name) || names.contains(""))
+        let has = |name| self.index.position(kind, name).is_some();
+        has(name) || self.outside.contains(&(kind, name)) || has("")
     }
 
     fn nearest(&mut self, kind: Kind, name: &str) -> Option<&'a str> {
-        let names = self.by_kind.get(&kind)?;
-        self.comparisons = self.comparisons.checked_sub(names.len())?;
-        did_you_mean(name, names.iter().copied())
+        let outside = self.outside.iter().filter(|(of, _)| *of == kind).map(|(_, name)| *name);
+        let names = || self.index.names(kind).chain(outside.clone());
+        self.comparisons = self.comparisons.checked_sub(names().count())?;
+        did_you_mean(name, names())
     }
 
     fn follow(&mut self, resource: &Checked, reference: &Reference, findings: &mut Findings) {

@@ -3,67 +3,43 @@
 //! Only what is in the topology or attached to it can be seen; a file on the proxy's host, a secret of its bootstrap and
 //! what a key provider holds cannot. No message repeats any content.
 
+use super::Checked;
+use super::facts::Facts;
+use super::site::Site;
 use super::tls_material::{self, Certificate, Flaw};
-use super::{Checked, group, tls_names};
 use crate::diagnostic::{Finding, Findings, Level};
-use crate::envoy::{self, DynamicMessage, Kind, Path, ReflectMessage as _, Schema, Segment, field};
-use crate::topology::NodeGroup;
+use crate::envoy::{DynamicMessage, Kind, Path, Segment, field};
 
 /// What of a name under `DataSource` is for nobody else to see.
 const PRIVATE: [&str; 6] = ["private_key", "pkcs12", "password", "keys", "secret", "secrets"];
 
-/// What is wrong with the material itself, then which names no certificate is for: secrets go by name within a node group.
-pub(super) fn check(schema: &Schema, resources: &[Checked], groups: &[NodeGroup], now: i64, findings: &mut Findings) {
-    let shown: Vec<_> = resources.iter().map(|resource| material(schema, resource, now, findings)).collect();
-    let relevant = |kind| matches!(kind, Kind::Secret | Kind::Listener | Kind::Route);
-    let members: Vec<_> = resources
-        .iter()
-        .zip(&shown)
-        .filter(|(resource, _)| relevant(resource.native.kind))
-        .map(|(resource, shown)| ((resource, shown.as_ref()), &resource.native.groups))
-        .collect();
-    group::each(&members, groups, findings, |members, _, findings| {
-        let secrets = members.iter().filter(|(resource, _)| resource.native.kind == Kind::Secret);
-        let secrets = secrets.filter_map(|(secret, shown)| Some((secret.native.name.as_str(), (*shown)?))).collect();
-        let resources: Vec<&Checked> = members.iter().map(|(resource, _)| *resource).collect();
-        tls_names::check(schema, &resources, &secrets, findings);
+/// What is wrong with the material itself.
+pub(super) fn check(name: &str, site: &Site<'_>, now: i64, facts: &mut Facts, findings: &mut Findings) {
+    let Site { resource, path, message, .. } = *site;
+    match name {
+        "envoy.extensions.transport_sockets.tls.v3.TlsCertificate" => {
+            let mut look = Look { resource, path, now, until: &mut facts.until, findings };
+            facts.shown = look.certificate(message);
+        }
+        "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext" => {
+            Look { resource, path, now, until: &mut facts.until, findings }.validation(message);
+        }
+        "envoy.config.core.v3.DataSource" => facts.private |= is_private(path) && inline(message).is_some(),
+        _ => {}
+    }
+}
+
+/// Whether a path leads to what nobody else may see.
+fn is_private(path: &Path) -> bool {
+    let last = path.segments().iter().rev().find_map(|segment| match segment {
+        Segment::Field(name) => Some(name.as_str()),
+        _ => None,
     });
+    last.is_some_and(|name| PRIVATE.contains(&name))
 }
 
-/// Looks at every certificate in a resource; returns the last that is shown.
-fn material(schema: &Schema, resource: &Checked, now: i64, findings: &mut Findings) -> Option<Certificate> {
-    let mut shown = None;
-    if may_hold_tls(resource.native.kind) {
-        envoy::visit(schema, &resource.message, &mut |path, message| {
-            let mut look = Look { resource, path, now, findings };
-            match message.descriptor().full_name() {
-                "envoy.extensions.transport_sockets.tls.v3.TlsCertificate" => shown = look.certificate(message),
-                "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext" => look.validation(message),
-                _ => {}
-            }
-        });
-    }
-    shown
-}
-
-/// Whether a resource holds a private key, or another secret, in the clear.
-pub(crate) fn holds_private_key(schema: &Schema, kind: Kind, message: &DynamicMessage) -> bool {
-    let mut found = false;
-    if may_hold_tls(kind) {
-        envoy::visit(schema, message, &mut |path, message| {
-            let last = path.segments().iter().rev().find_map(|segment| match segment {
-                Segment::Field(name) => Some(name.as_str()),
-                _ => None,
-            });
-            found |= message.descriptor().full_name() == "envoy.config.core.v3.DataSource"
-                && last.is_some_and(|name| PRIVATE.contains(&name))
-                && inline(message).is_some();
-        });
-    }
-    found
-}
-
-fn may_hold_tls(kind: Kind) -> bool {
+/// Whether resources of a kind can have certificates and keys in them.
+pub(super) fn may_be_in(kind: Kind) -> bool {
     matches!(kind, Kind::Secret | Kind::Listener | Kind::Cluster | Kind::ExtensionConfig)
 }
 
@@ -78,6 +54,8 @@ struct Look<'a> {
     resource: &'a Checked,
     path: &'a Path,
     now: i64,
+    /// When the next certificate becomes valid or expires.
+    until: &'a mut Option<i64>,
     findings: &'a mut Findings,
 }
 
@@ -158,15 +136,27 @@ impl Look<'_> {
         if let Some((path, bytes)) = self.source(message, "trusted_ca")
             && let Some(found) =
                 self.understood(tls_material::certificates(bytes), "a certificate", "no-certificate", &path)
-            && found.iter().all(|authority| authority.not_after < self.now)
-            && let Some(authority) = found.first()
         {
+            for authority in &found {
+                self.changes(authority);
+            }
             // Of a bundle some may be out of date.
-            self.validity(authority, &path);
+            if let Some(authority) = found.first()
+                && found.iter().all(|authority| authority.not_after < self.now)
+            {
+                self.validity(authority, &path);
+            }
         }
         if let Some((path, bytes)) = self.source(message, "crl") {
             self.understood(tls_material::revocations(bytes), "a certificate revocation list", "no-crl", &path);
         }
+    }
+
+    /// Notes when something else will have to be said of a certificate.
+    fn changes(&mut self, certificate: &Certificate) {
+        let moments = [certificate.not_before, certificate.not_after.saturating_add(1)];
+        let next = moments.into_iter().filter(|moment| *moment > self.now);
+        *self.until = self.until.iter().copied().chain(next).min();
     }
 
     /// What was found, or a finding about what was not.
@@ -186,6 +176,7 @@ impl Look<'_> {
     }
 
     fn validity(&mut self, certificate: &Certificate, path: &Path) {
+        self.changes(certificate);
         let [from, until] = &certificate.validity;
         let finding = match () {
             () if certificate.not_after < self.now => {

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::Checked;
 use super::facts::MANAGER;
 use super::site::{Step, below, is_inside, steps};
 use super::tls::inline;
 use super::tls_material::{self, Certificate};
+use super::{Checked, Noted};
 use crate::diagnostic::{Finding, Findings, Level};
 use crate::envoy::{self, DynamicMessage, Kind, Path, ReflectMessage as _, Schema, field};
 
@@ -30,13 +30,17 @@ struct Shown<'a> {
 }
 
 /// The listeners and route tables of a node group.
-pub(super) fn check(schema: &Schema, resources: &[&Checked], secrets: &Secrets<'_>, findings: &mut Findings) {
+pub(super) fn check(schema: &Schema, set: &[&Noted<'_>], findings: &mut Findings) {
+    let of_kind = |kind| set.iter().filter(move |noted| noted.resource.native.kind == kind);
+    let secrets: Secrets<'_> = of_kind(Kind::Secret)
+        .filter_map(|secret| Some((secret.resource.native.name.as_str(), secret.facts.shown.as_ref()?)))
+        .collect();
     let mut tables: BTreeMap<Place, Shown<'_>> = BTreeMap::new();
-    for listener in resources.iter().filter(|resource| resource.native.kind == Kind::Listener) {
+    for listener in of_kind(Kind::Listener).map(|noted| noted.resource) {
         let places = places(schema, listener);
         for (path, chain) in chains(&listener.message) {
             let socket = field::message(chain, "transport_socket");
-            let shown = socket.and_then(|socket| shown(schema, socket, secrets)).filter(|_| !listener.broken);
+            let shown = socket.and_then(|socket| shown(schema, socket, &secrets)).filter(|_| !listener.broken);
             if let Some(shown) = &shown {
                 server_names(listener, &path, chain, shown, findings);
             }
@@ -52,8 +56,8 @@ pub(super) fn check(schema: &Schema, resources: &[&Checked], secrets: &Secrets<'
         }
     }
     for ((kind, name, path), shown) in tables.iter().filter(|(_, shown)| !shown.open) {
-        let holder = resources.iter().find(|resource| resource.native.kind == *kind && resource.native.name == *name);
-        if let Some(holder) = holder.filter(|holder| !holder.broken) {
+        let holder = of_kind(*kind).find(|noted| noted.resource.native.name == *name);
+        if let Some(holder) = holder.map(|noted| noted.resource).filter(|holder| !holder.broken) {
             domains(schema, holder, path, shown, findings);
         }
     }

@@ -1,16 +1,18 @@
 //! Resources that nothing in the topology refers to: worth knowing, and no mistake, because proxies may have more
 //! configuration than this server gives them.
 
-use std::collections::BTreeSet;
-
-use super::Noted;
+use super::index::Index;
 use crate::diagnostic::Findings;
 use crate::envoy::{Kind, Path};
 
-pub(super) fn check(set: &[&Noted<'_>], findings: &mut Findings) {
-    let references = set.iter().flat_map(|noted| &noted.facts.references);
-    let used: BTreeSet<(Kind, &str)> = references.map(|reference| (reference.kind, reference.name.as_str())).collect();
-    for noted in set.iter().filter(|noted| !noted.resource.broken) {
+pub(super) fn check(index: &Index<'_, '_>, findings: &mut Findings) {
+    let mut used = vec![false; index.set.len()];
+    for reference in index.set.iter().flat_map(|noted| &noted.facts.references) {
+        if let Some(position) = index.position(reference.kind, &reference.name) {
+            used[position] = true;
+        }
+    }
+    for (noted, used) in index.set.iter().zip(used) {
         let native = &noted.resource.native;
         let what = match native.kind {
             Kind::Cluster => "cluster",
@@ -19,7 +21,7 @@ pub(super) fn check(set: &[&Noted<'_>], findings: &mut Findings) {
             Kind::Endpoint => "load assignment",
             _ => continue,
         };
-        if !used.contains(&(native.kind, native.name.as_str())) {
+        if !used && !noted.resource.broken {
             let text = format!("nothing in this topology refers to the {what} `{}`", native.name);
             findings.push(noted.resource.info("unreferenced", &Path::new(), text));
         }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -156,9 +156,10 @@ impl Serve {
             }
         };
         let reload = {
-            let schema = Arc::clone(&schema);
+            let (schema, memory) = (Arc::clone(&schema), Mutex::new(pipeline::Memory::default()));
             let build = move |documents: &[Document], world: &World<'_>, previous: Option<&Snapshot>| {
-                pipeline::build(&schema, documents, world, previous)
+                let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                pipeline::build(&schema, documents, world, previous, &mut memory)
             };
             let options = reload::Options { settle, watch: watch.into(), poll_interval };
             let metrics = reload::Metrics::register(&mut registry);

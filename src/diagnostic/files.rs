@@ -1,5 +1,6 @@
 //! The source files that spans point into.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use super::FileId;
@@ -9,13 +10,15 @@ use super::FileId;
 struct File {
     name: Arc<str>,
     text: Arc<str>,
+    /// How many files were added before it.
+    rank: usize,
     /// Byte offset of each line; made when the first snippet is shown, as most files never need one.
     lines: OnceLock<Vec<usize>>,
 }
 
 /// The source files that spans point into.
 #[derive(Clone, Debug, Default)]
-pub struct Files(Vec<File>);
+pub struct Files(BTreeMap<FileId, File>);
 
 impl Files {
     /// No files.
@@ -23,30 +26,37 @@ impl Files {
         Self::default()
     }
 
-    /// Adds a file and returns its id.
-    ///
-    /// # Panics
-    /// If there are more than `u32::MAX` files.
+    /// Adds a file and returns its id, which is the next one.
     pub fn add(&mut self, name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> FileId {
-        let id = FileId(u32::try_from(self.0.len()).expect("fewer than 2^32 files"));
-        self.0.push(File { name: name.into(), text: text.into(), lines: OnceLock::new() });
+        let id = self.0.last_key_value().map_or_else(FileId::default, |(last, _)| FileId(last.0 + 1));
+        self.add_as(id, name, text);
         id
+    }
+
+    /// Adds a file under an id that none has yet.
+    pub fn add_as(&mut self, id: FileId, name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) {
+        let rank = self.0.len();
+        self.0.insert(id, File { name: name.into(), text: text.into(), rank, lines: OnceLock::new() });
     }
 
     /// The file of a name.
     pub fn id(&self, name: &str) -> Option<FileId> {
-        let position = self.0.iter().position(|file| &*file.name == name)?;
-        u32::try_from(position).ok().map(FileId)
+        self.0.iter().find(|(_, file)| &*file.name == name).map(|(id, _)| *id)
     }
 
     /// The file's name, as it was given on the command line or found in a directory.
     pub fn name(&self, id: FileId) -> Option<&Arc<str>> {
-        self.0.get(id.0 as usize).map(|file| &file.name)
+        self.0.get(&id).map(|file| &file.name)
+    }
+
+    /// How many files were added before this one.
+    pub(super) fn rank(&self, id: FileId) -> Option<usize> {
+        self.0.get(&id).map(|file| file.rank)
     }
 
     /// The text of a 1-based line, without its line ending.
     pub fn line(&self, id: FileId, line: u32) -> Option<&str> {
-        let File { name: _, text, lines } = self.0.get(id.0 as usize)?;
+        let File { name: _, text, rank: _, lines } = self.0.get(&id)?;
         let starts = lines.get_or_init(|| {
             let after = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
             std::iter::once(0).chain(after).collect()

@@ -141,7 +141,13 @@ impl Findings {
         &self.0
     }
 
-    /// How many findings there are; with [`Findings::as_slice`], a mark for "what this step found".
+    /// What was found since there were this many.
+    #[must_use]
+    pub fn since(&self, mark: usize) -> Self {
+        Self(self.0[mark..].to_vec())
+    }
+
+    /// How many findings there are: a mark for [`Findings::since`] and [`Findings::as_slice`].
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -16,10 +16,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Sorts the findings by file and position and drops repetitions.
+    /// Sorts the findings by file, in the order in which the files were added, and position, and drops repetitions.
     pub fn new(findings: Findings, files: Arc<Files>) -> Self {
         let mut findings = findings.0;
-        findings.sort_by(|a, b| (a.span, a.level, a.code, &a.message).cmp(&(b.span, b.level, b.code, &b.message)));
+        let rank = |finding: &Finding| finding.span.and_then(|span| files.rank(span.file));
+        findings.sort_by(|a, b| {
+            (rank(a), a.span, a.level, a.code, &a.message).cmp(&(rank(b), b.span, b.level, b.code, &b.message))
+        });
         findings.dedup_by(|a, b| a.span == b.span && a.code == b.code && a.message == b.message);
         Self { findings, files }
     }

@@ -7,7 +7,7 @@ use bytes::{Buf as _, Bytes};
 use prost::DecodeError;
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, encode_key, encode_varint, skip_field};
-use prost_reflect::{DynamicMessage, Kind as FieldKind, MessageDescriptor, ReflectMessage as _};
+use prost_reflect::{DynamicMessage, Kind as FieldKind, MessageDescriptor, ReflectMessage as _, Value};
 
 use super::{Kind, MAX_DEPTH, Schema, any};
 
@@ -30,7 +30,7 @@ pub fn decode(schema: &Schema, kind: Kind, bytes: &[u8]) -> Result<DynamicMessag
 pub(super) fn encode_at(schema: &Schema, message: &DynamicMessage, depth: usize) -> Vec<u8> {
     let bytes = Bytes::from(message.encode_to_vec());
     let descriptor = message.descriptor();
-    if !schema.catalog().is_order_open(&descriptor) {
+    if !is_order_open(schema, message, depth) {
         return bytes.into();
     }
     let mut out = Vec::with_capacity(bytes.len());
@@ -39,6 +39,21 @@ pub(super) fn encode_at(schema: &Schema, message: &DynamicMessage, depth: usize)
         Ok(()) => out,
         Err(_) => bytes.into(),
     }
+}
+
+/// Whether anything in a message could stand in another order: several entries of a map, or what is packed in an `Any`.
+fn is_order_open(schema: &Schema, message: &DynamicMessage, depth: usize) -> bool {
+    let descriptor = message.descriptor();
+    if depth >= MAX_DEPTH || !schema.catalog().is_order_open(&descriptor) {
+        return false;
+    }
+    let inside = |value: &Value| value.as_message().is_some_and(|inner| is_order_open(schema, inner, depth + 1));
+    descriptor.full_name() == any::ANY
+        || message.fields().any(|(_, value)| match value {
+            Value::List(items) => items.iter().any(inside),
+            Value::Map(entries) => entries.len() > 1 || entries.values().any(inside),
+            value => inside(value),
+        })
 }
 
 struct Walk<'a> {

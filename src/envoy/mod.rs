@@ -11,6 +11,7 @@ mod any;
 mod catalog;
 mod compile;
 mod kind;
+mod memo;
 mod node;
 mod place;
 mod schema;
@@ -26,6 +27,7 @@ pub mod rules;
 
 pub use compile::compile;
 pub use kind::Kind;
+pub use memo::Memo;
 pub use node::{Entry, Node, Path, Segment, Value};
 pub use prost_reflect::{
     DynamicMessage, EnumDescriptor, FieldDescriptor, Kind as FieldKind, MessageDescriptor, OneofDescriptor,

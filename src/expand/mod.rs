@@ -21,6 +21,7 @@ mod hooks;
 mod http;
 mod listener;
 mod matcher;
+mod memory;
 mod merge;
 mod object;
 mod patch;
@@ -38,11 +39,14 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
-use crate::diagnostic::{Files, Finding, Findings, Level, Span, did_you_mean};
+use crate::diagnostic::{Files, Finding, Findings, Span, did_you_mean};
 use crate::envoy::{Entry, FieldDescriptor, Kind, MessageDescriptor, Node, Schema, Value};
 use crate::source::Attachments;
 use crate::topology::{Item, Membership, StaticResources, Topology, section_of};
+
+pub use memory::Memory;
 
 use object::{Object, TYPE, is_verbatim};
 use walk::{Scope, Walk};
@@ -98,8 +102,9 @@ pub struct Native {
     pub kind: Kind,
     /// Its name; empty if it has none, which is an error.
     pub name: String,
-    /// Proto3 JSON of the kind's message, without an outer `"@type"`; spans point at the text that it came from.
-    pub node: Node,
+    /// Proto3 JSON of the kind's message, without an outer `"@type"`; spans point at the text that it came from. While
+    /// nothing of what it was made from changes, it is the same one in every build.
+    pub node: Arc<Node>,
     /// Where it was written, such as `clusters[0]`; of a derived resource, the item that it was derived from.
     pub path: String,
     /// Written with `"@type"`: taken as it is.
@@ -125,7 +130,7 @@ impl fmt::Debug for Native {
 }
 
 /// A resource with the place of its name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Made {
     native: Native,
     name_span: Span,
@@ -134,42 +139,27 @@ struct Made {
 /// Every resource that the topology stands for, those derived from others (inline route tables, endpoints, secrets) included,
 /// with its patches applied. A name can come twice, for different node groups.
 pub fn expand(schema: &Schema, topology: Topology, beside: Beside<'_>, findings: &mut Findings) -> Vec<Native> {
-    let Topology { items, patches, node_groups, static_resources } = topology;
-    let known = Known { schema, static_resources, types: extension::types(schema, &items), beside };
-    let mut made = Vec::new();
-    for (index, item) in items.into_iter().enumerate() {
-        let groups = item.groups.clone();
-        let (before, first) = (findings.len(), made.len());
-        expand_item(&known, item, findings, &mut made);
-        let broken = findings.as_slice()[before..].iter().any(|finding| finding.level == Level::Error);
-        for Made { native, .. } in &mut made[first..] {
-            (native.item, native.broken) = (index, broken);
-            native.groups = groups.clone();
-        }
-    }
-    duplicates(&made, findings);
-    let mut natives: Vec<Native> = made.into_iter().map(|made| made.native).collect();
-    server::mark(&mut natives);
-    patch::apply(schema, patches, &node_groups, natives, findings)
+    Memory::default().expand(schema, topology, beside, findings)
 }
 
 /// What expanding any item takes from outside it.
 struct Known<'a> {
     schema: &'a Schema,
-    static_resources: StaticResources,
-    types: extension::Types,
+    static_resources: &'a StaticResources,
+    types: &'a extension::Types,
     beside: Beside<'a>,
 }
 
 fn expand_item(known: &Known<'_>, item: Item, findings: &mut Findings, made: &mut Vec<Made>) {
-    let Item { kind: section, mut node, path, groups: _ } = item;
+    let Item { kind: section, node, path, groups: _ } = item;
+    let mut node = Arc::unwrap_or_clone(node);
     let verbatim = is_verbatim(&node);
     let Some(kind) = kind_of(section, &node, &path, findings) else { return };
     let (name, name_span) = name_of(known.schema, kind, &mut node, &path, findings);
     let native = |node, path| Native {
         kind,
         name: name.clone(),
-        node,
+        node: Arc::new(node),
         path,
         verbatim,
         on_demand: false,
@@ -184,7 +174,7 @@ fn expand_item(known: &Known<'_>, item: Item, findings: &mut Findings, made: &mu
         }
         return;
     }
-    let mut walk = Walk::new(known.schema, &known.static_resources, known.beside, &known.types, findings, &path);
+    let mut walk = Walk::new(known.schema, known.static_resources, known.beside, known.types, findings, &path);
     if kind == Kind::ExtensionConfig {
         walk.slot = Some(slot::DISCOVERED);
     }
@@ -288,6 +278,10 @@ fn derives(path: &str) -> bool {
 /// Each kind has its own names, and each name is given once in a node group, whoever gives it. What is derived from an item
 /// that repeats a name, under the same name, is not told besides.
 fn duplicates(made: &[Made], findings: &mut Findings) {
+    let keys: BTreeSet<_> = made.iter().map(|made| (made.native.kind, made.native.name.as_str())).collect();
+    if keys.len() == made.len() {
+        return;
+    }
     let mut named: BTreeMap<(Kind, &str), Vec<&Made>> = BTreeMap::new();
     let mut told: BTreeSet<(usize, &str)> = BTreeSet::new();
     for second in made.iter().filter(|made| !made.native.name.is_empty()) {

@@ -5,6 +5,7 @@
 //! which it is the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
 use crate::envoy::{Entry, Kind, Node, Schema, Value};
@@ -181,7 +182,7 @@ fn patched(schema: &Schema, native: Native, patches: &[&Patch], findings: &mut F
         return;
     }
     for (applied, groups) in variants {
-        let mut node = native.node.clone();
+        let mut node = Node::clone(&native.node);
         let mut leaves: Vec<Leaf> = Vec::new();
         for patch in applied.into_iter().map(|position| patches[position]) {
             let mut merge = Merge::new(schema);
@@ -202,6 +203,6 @@ fn patched(schema: &Schema, native: Native, patches: &[&Patch], findings: &mut F
             }
             leaves.extend(own);
         }
-        all.push(Native { node, groups: groups.into_iter().collect(), ..native.clone() });
+        all.push(Native { node: Arc::new(node), groups: groups.into_iter().collect(), ..native.clone() });
     }
 }

@@ -5,6 +5,7 @@
 //! complains about them in verbatim and friendly text alike.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::diagnostic::{Finding, Findings, Span, did_you_mean};
 use crate::envoy::extensions::Category;
@@ -313,7 +314,7 @@ impl<'a> Walk<'a> {
         let native = Native {
             kind,
             name: name.to_owned(),
-            node,
+            node: Arc::new(node),
             path: self.item.clone(),
             verbatim: false,
             on_demand: false,

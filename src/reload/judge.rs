@@ -9,7 +9,8 @@ use crate::pipeline::{Build, Outcome, World};
 use crate::snapshot::{Changes, Snapshot, Store};
 use crate::source::{Attached, Digest, Document, ReadError, Reading, Recorder};
 
-/// [`pipeline::build`](crate::pipeline::build) with its schema: documents to the snapshot that follows the previous one. Pure.
+/// [`pipeline::build`](crate::pipeline::build) with its schema and memory: documents to the snapshot that follows the
+/// previous one.
 pub type Builder = Arc<dyn Fn(&[Document], &World<'_>, Option<&Snapshot>) -> Build + Send + Sync>;
 
 /// How often a topology is built again because its attached files changed meanwhile.

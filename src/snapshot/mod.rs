@@ -76,7 +76,7 @@ impl Group {
         for resource in resources {
             let kept = previous
                 .and_then(|group| group.get(resource.kind, &resource.name))
-                .filter(|old| ***old == *resource)
+                .filter(|old| Arc::ptr_eq(old, &resource) || ***old == *resource)
                 .cloned();
             let resource = kept.unwrap_or(resource);
             sets.entry(resource.kind).or_default().insert(Arc::clone(&resource.name), resource);

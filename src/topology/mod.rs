@@ -6,6 +6,7 @@
 //! everything".
 
 mod membership;
+mod memory;
 mod node_group;
 mod node_match;
 mod reader;
@@ -25,6 +26,7 @@ use crate::envoy::{Kind, Node};
 use crate::source::Document;
 
 pub use membership::Membership;
+pub use memory::Memory;
 pub use selector::{Conditions, DEFAULT_GROUP, NodeFields, Selector, Selectors};
 pub use text_match::TextMatch;
 
@@ -48,8 +50,8 @@ pub struct Topology {
 pub struct Item {
     /// The kind that the section stands for; `None` in `resources`, where `"@type"` decides.
     pub kind: Option<Kind>,
-    /// The item as written: a mapping.
-    pub node: Node,
+    /// The item as written: a mapping. While its file stays the same, it is the same one in every build.
+    pub node: Arc<Node>,
     /// Where it stands, such as `clusters[0]`.
     pub path: String,
     /// The node groups that its document is for.
@@ -81,7 +83,7 @@ pub struct NodeGroup {
 }
 
 /// Names that exist in the bootstrap of the proxies, so that references to them are not dangling.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaticResources {
     /// Names of clusters.
     pub clusters: Vec<String>,
@@ -105,32 +107,17 @@ impl StaticResources {
 /// Every mistake becomes a finding, and what can be understood is returned nevertheless, so that later stages can find more.
 /// The files are added to `files`, so that findings can show them.
 pub fn parse(documents: &[Document], files: &mut Files, findings: &mut Findings) -> Topology {
-    let before = findings.len();
-    let mut reader = reader::Reader::new(findings);
-    let mut first = None;
-    let mut total = 0_usize;
-    for document in documents {
-        total = total.saturating_add(document.bytes.len());
-        let Some((file, text)) = text::read(document, files, reader.findings) else { continue };
-        if total > yaml::MAX_BYTES {
-            let message = format!("more than {} MiB of text in all files", yaml::MAX_BYTES >> 20);
-            reader.findings.push(Finding::error("yaml-budget", start_of(file), "", message));
-            return reader.finish();
-        }
-        first.get_or_insert(file);
-        reader.file(file, &text);
-    }
-    // A mistake may be what hides the sections.
-    if reader.sections == 0 && reader.findings.len() == before {
-        let finding = empty("no section says what there is to serve", first.map(start_of));
-        reader.findings.push(finding);
-    }
-    reader.finish()
+    Memory::default().parse(documents, files, findings)
 }
 
 /// The YAML documents of a file as located trees, whatever they say; `None` if it cannot be read, which a finding explains.
 pub(crate) fn trees(document: &Document, files: &mut Files, findings: &mut Findings) -> Option<Vec<Node>> {
-    let (file, text) = text::read(document, files, findings)?;
+    let (text, flaw) = text::read(document, FileId::default());
+    let file = files.add(Arc::clone(&document.name), Arc::clone(&text));
+    if let Some(flaw) = flaw {
+        findings.push(flaw);
+        return None;
+    }
     yaml::parse(file, &text, findings)
 }
 

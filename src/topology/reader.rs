@@ -10,66 +10,66 @@ use super::section::{self, Content};
 use super::{Item, Membership, NodeGroup, Patch, StaticResources, Topology, empty, start_of, yaml};
 
 /// What one document adds to the topology.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Part {
-    items: Vec<(Option<Kind>, Node, String)>,
+    items: Vec<(Option<Kind>, Arc<Node>, String)>,
     patches: Vec<(Node, String)>,
     static_resources: StaticResources,
     /// `node_group`, if it is given.
     node_group: Option<Node>,
 }
 
-/// Collects the topology.
-pub(super) struct Reader<'a> {
-    pub(super) findings: &'a mut Findings,
-    /// How many sections with resources there were, even empty ones.
+/// What one file says.
+#[derive(Debug, Default)]
+pub(super) struct Outline {
+    pub(super) findings: Findings,
+    /// How many sections with resources there are, even empty ones.
     pub(super) sections: usize,
     parts: Vec<Part>,
     /// Every `node_groups`, with the place of the key.
     definitions: Vec<(Span, Node)>,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(findings: &'a mut Findings) -> Self {
-        Self { findings, sections: 0, parts: Vec::new(), definitions: Vec::new() }
+/// Joins what files say: gives every item its groups, which any document may define.
+pub(super) fn join(outlines: &[Arc<Outline>], findings: &mut Findings) -> Topology {
+    let definitions = outlines.iter().flat_map(|outline| outline.definitions.iter().cloned()).collect();
+    let Definitions { mut groups, complete } = node_group::definitions(definitions, findings);
+    let mut topology = Topology::default();
+    for (document, part) in outlines.iter().flat_map(|outline| &outline.parts).enumerate() {
+        let Part { items, patches, static_resources, node_group } = part;
+        let membership = match node_group {
+            None => Membership::all(groups.len()),
+            Some(node) => node_group::membership(node, &groups, complete, findings),
+        };
+        for group in membership.iter() {
+            groups[group].static_resources.add(static_resources);
+        }
+        topology.static_resources.add(static_resources);
+        topology.items.extend(items.iter().map(|(kind, node, path)| {
+            let groups = membership.clone();
+            Item { kind: *kind, node: Arc::clone(node), path: path.clone(), groups }
+        }));
+        topology.patches.extend(patches.iter().map(|(node, path)| {
+            let groups = membership.clone();
+            Patch { node: node.clone(), path: path.clone(), groups, document }
+        }));
     }
+    topology.node_groups = Arc::<[NodeGroup]>::from(groups);
+    topology
+}
 
-    pub(super) fn file(&mut self, file: FileId, text: &str) {
-        let Some(documents) = yaml::parse(file, text, self.findings) else { return };
+impl Outline {
+    /// Reads a file's text.
+    pub(super) fn of(file: FileId, text: &str) -> Self {
+        let mut outline = Self::default();
+        let Some(documents) = yaml::parse(file, text, &mut outline.findings) else { return outline };
         if documents.is_empty() {
-            self.findings.push(empty("this file is empty", Some(start_of(file))));
+            outline.findings.push(empty("this file is empty", Some(start_of(file))));
         }
         for document in documents {
-            self.document(document);
+            outline.document(document);
         }
-    }
-
-    /// Gives every item its groups, which any document may define.
-    pub(super) fn finish(self) -> Topology {
-        let Self { findings, sections: _, parts, definitions } = self;
-        let Definitions { mut groups, complete } = node_group::definitions(definitions, findings);
-        let mut topology = Topology::default();
-        for (document, part) in parts.into_iter().enumerate() {
-            let Part { items, patches, static_resources, node_group } = part;
-            let membership = match node_group {
-                None => Membership::all(groups.len()),
-                Some(node) => node_group::membership(&node, &groups, complete, findings),
-            };
-            for group in membership.iter() {
-                groups[group].static_resources.add(&static_resources);
-            }
-            topology.static_resources.add(&static_resources);
-            topology.items.extend(items.into_iter().map(|(kind, node, path)| {
-                let groups = membership.clone();
-                Item { kind, node, path, groups }
-            }));
-            topology.patches.extend(patches.into_iter().map(|(node, path)| {
-                let groups = membership.clone();
-                Patch { node, path, groups, document }
-            }));
-        }
-        topology.node_groups = Arc::<[NodeGroup]>::from(groups);
-        topology
+        outline
     }
 
     fn document(&mut self, document: Node) {
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
             Content::Resources(kind) => {
                 self.sections += usize::from(!value.is_null());
                 let items = self.items(&key, value);
-                part.items.extend(items.into_iter().map(|(node, path)| (kind, node, path)));
+                part.items.extend(items.into_iter().map(|(node, path)| (kind, Arc::new(node), path)));
             }
             Content::Patches => part.patches = self.items(&key, value),
             Content::StaticResources => part.static_resources = self.static_resources(value),

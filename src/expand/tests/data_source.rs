@@ -29,7 +29,7 @@ fn inside(message: &str, scope: Scope, text: &str) -> (Json, BTreeMap<String, Js
     let (static_resources, types) = (StaticResources::default(), BTreeMap::new());
     let mut walk = Walk::new(&schema, &static_resources, beside, &types, &mut findings, "clusters[0]");
     walk.scope = scope;
-    let node = walk.named(message, topology.items.remove(0).node).unwrap();
+    let node = walk.named(message, Arc::unwrap_or_clone(topology.items.remove(0).node)).unwrap();
     let derived = walk.into_derived();
     let derived = derived.iter().map(|made| (made.native.name.clone(), json_of(&made.native.node)));
     let lines = |finding: &Finding| format!("{} {}: {}", finding.code, finding.path, finding.message);

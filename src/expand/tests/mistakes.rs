@@ -326,8 +326,12 @@ fn nesting_has_an_end() {
     let rules = Node::map(span, [("policies", Node::map(span, [("p", policy)]))]);
     let filter = Node::map(span, [("rbac", Node::map(span, [("rules", rules)]))]);
     let node = Node::map(span, [("name", Node::string(span, "l")), ("http_filters", Node::list(span, vec![filter]))]);
-    let items =
-        vec![Item { kind: Some(Kind::Listener), node, path: "listeners[0]".into(), groups: Membership::all(1) }];
+    let items = vec![Item {
+        kind: Some(Kind::Listener),
+        node: node.into(),
+        path: "listeners[0]".into(),
+        groups: Membership::all(1),
+    }];
     let mut found = Findings::new();
     expand(&Schema::embedded(), Topology { items, ..Topology::default() }, alone(), &mut found);
     let codes: Vec<_> = found.as_slice().iter().map(|finding| finding.code).collect();

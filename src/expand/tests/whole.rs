@@ -338,9 +338,9 @@ fn no_kind_of_value_anywhere_is_a_panic() {
         let mut all = Vec::new();
         places(node, &mut Vec::new(), &mut all);
         for (path, value) in all.iter().skip(1).flat_map(|path| values.iter().map(move |value| (path, value))) {
-            let mut node = node.clone();
+            let mut node = Node::clone(node);
             replace(&mut node, path, value);
-            let items = vec![Item { kind: *kind, node, path: item.clone(), groups: groups.clone() }];
+            let items = vec![Item { kind: *kind, node: node.into(), path: item.clone(), groups: groups.clone() }];
             let static_resources = topology.static_resources.clone();
             let topology = Topology { items, static_resources, ..Topology::default() };
             expand(&schema, topology, alone(), &mut Findings::new());
