@@ -5,8 +5,10 @@
 
 mod asked;
 mod attached;
+mod bad_input;
 mod check_envoy;
 mod cli;
+mod corpus;
 mod delta;
 mod envoy;
 mod golden;
