@@ -206,7 +206,7 @@ impl Judge {
         match changes {
             Some(changes) => tracing::info!(revision, %changes, %digest, "published the topology"),
             None if is_first => {
-                tracing::info!(revision, %digest, "published the topology; it is that of the earlier run")
+                tracing::info!(revision, %digest, "published the topology; it is that of the earlier run");
             }
             None => {
                 tracing::info!(%digest, "the topology was edited and means what it did");

@@ -142,6 +142,11 @@ impl Chancery {
         samples.iter().sum()
     }
 
+    /// Whether a metric is not zero.
+    pub(crate) async fn is_set(&self, name: &str) -> bool {
+        self.metric(name).await > 0.0
+    }
+
     /// Waits until `/status` is as wanted, and returns it.
     pub(crate) async fn until(&self, what: &str, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         eventually(what, async || {
