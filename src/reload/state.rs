@@ -1,4 +1,7 @@
 //! The last good snapshot on disk: what a restart serves while the topology is broken or missing.
+//!
+//! Invariants: what is under the final name is whole, whenever the process or the machine stops; nothing found there can end
+//! the process or be served unless it is what was written.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
