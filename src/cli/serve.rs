@@ -156,6 +156,8 @@ impl Serve {
                 "--watch poll with --poll-interval 0 would never notice a change: set an interval, or say --watch off"
             );
         }
+        // First of all: a SIGHUP that comes early must not end the process.
+        let (mut signals, hangup) = (Signals::new()?, handle(SignalKind::hangup())?);
         let schema = input.schema()?;
         let state = state_dir.map(|dir| {
             StateDir::open(&dir).with_context(|| format!("cannot keep state in the directory {}", dir.display()))
@@ -166,7 +168,6 @@ impl Serve {
         let store = Arc::new(Store::new());
         let status = Arc::new(StatusCell::new(names.clone()));
         let clients = Arc::new(Clients::new());
-        let (mut signals, hangup) = (Signals::new()?, handle(SignalKind::hangup())?);
 
         let options = xds::Options { gate_timeout, allow_plaintext_secrets, ..xds::Options::default() };
         let metrics = xds::Metrics::register(&mut registry);

@@ -107,6 +107,8 @@ pub struct StateStatus {
 #[derive(Debug)]
 pub(super) struct Keeper {
     dir: StateDir,
+    /// Whose state it is: the paths that are followed.
+    paths: Vec<Arc<str>>,
     /// What an earlier process left, until this one publishes something.
     left: Option<Saved>,
     /// What is on disk, and the digest of its source.
@@ -117,18 +119,24 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Reads what an earlier process left. What cannot be used is reported and ignored.
-    pub(super) fn new(dir: StateDir) -> Self {
+    /// Reads what an earlier process left that followed the same paths. What cannot be used is reported and ignored.
+    pub(super) fn new(dir: StateDir, paths: Vec<Arc<str>>) -> Self {
         let path = dir.file().to_string_lossy().into_owned();
         let mut status = StateStatus { path: path.as_str().into(), saved: None, error: None };
-        let left = dir.load().unwrap_or_else(|error| {
+        let own = |left: Option<Saved>| match left {
+            Some(left) if left.paths != paths => {
+                Err(format!("it was saved for other paths: {}", left.paths.join(", ")))
+            }
+            left => Ok(left),
+        };
+        let left = dir.load().and_then(own).unwrap_or_else(|error| {
             tracing::error!(path, error, "the state of an earlier run is ignored");
             status.error = Some(format!("the state of an earlier run is ignored: {error}"));
             None
         });
         status.saved = left.as_ref().map(at);
         let kept = left.as_ref().map(|left| (Arc::clone(&left.snapshot), left.source_digest.clone()));
-        Self { dir, left, kept, wanted: None, status }
+        Self { dir, paths, left, kept, wanted: None, status }
     }
 
     pub(super) fn status(&self) -> &StateStatus {
@@ -153,7 +161,8 @@ impl Keeper {
         let now = SystemTime::now();
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        let (dir, saved) = (self.dir.clone(), Saved { snapshot, source_digest, at: millis });
+        let (dir, paths) = (self.dir.clone(), self.paths.clone());
+        let saved = Saved { snapshot, paths, source_digest, at: millis };
         let saved = tokio::task::spawn_blocking(move || dir.save(&saved)).await;
         let error = match saved {
             Ok(Ok(())) => None,
@@ -190,7 +199,8 @@ mod tests {
     fn snapshot(revision: u64) -> Saved {
         let groups = BTreeMap::from([(DEFAULT_GROUP.into(), Vec::<Resource>::new())]);
         let (snapshot, _) = Snapshot::next(None, groups, Selectors::default()).unwrap();
-        Saved { snapshot: Arc::new(snapshot), source_digest: revision.to_string(), at: revision }
+        let (snapshot, paths) = (Arc::new(snapshot), vec!["topology.yaml".into()]);
+        Saved { snapshot, paths, source_digest: revision.to_string(), at: revision }
     }
 
     #[test]
@@ -256,21 +266,26 @@ mod tests {
     async fn what_could_not_be_saved_is_saved_later() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("state");
-        let mut keeper = Keeper::new(StateDir::open(&path).unwrap());
-        assert_eq!(keeper.save().await, None);
+        let keeper = |followed: &str| Keeper::new(StateDir::open(&path).unwrap(), vec![followed.into()]);
+        let mut first = keeper("topology.yaml");
+        assert_eq!(first.save().await, None);
         fs::remove_dir(&path).unwrap();
-        keeper.want(snapshot(1).snapshot, "one");
-        assert_eq!(keeper.save().await, Some(false));
-        assert!(keeper.status().error.as_ref().unwrap().contains("could not be saved"), "{keeper:?}");
+        first.want(snapshot(1).snapshot, "one");
+        assert_eq!(first.save().await, Some(false));
+        assert!(first.status().error.as_ref().unwrap().contains("could not be saved"), "{first:?}");
         fs::create_dir(&path).unwrap();
-        assert_eq!(keeper.save().await, Some(true));
-        assert_eq!(keeper.save().await, None);
-        assert_eq!((keeper.status().error.as_ref(), keeper.status().saved.is_some()), (None, true));
+        assert_eq!(first.save().await, Some(true));
+        assert_eq!(first.save().await, None);
+        assert_eq!((first.status().error.as_ref(), first.status().saved.is_some()), (None, true));
 
-        let mut next = Keeper::new(StateDir::open(&path).unwrap());
+        let mut next = keeper("topology.yaml");
         let left = Arc::clone(&next.left().unwrap().snapshot);
         next.want(left, "one");
         assert_eq!(next.save().await, None, "it is there already");
         assert!(next.left().is_none());
+
+        let other = keeper("other.yaml");
+        assert!(other.left().is_none());
+        assert!(other.status().error.as_ref().unwrap().ends_with("other paths: topology.yaml"), "{other:?}");
     }
 }

@@ -96,7 +96,7 @@ impl Reload {
     /// Keeps the last good snapshot in a directory, and serves the one that is there while the files are not good.
     #[must_use]
     pub fn keep_state(mut self, dir: StateDir) -> Self {
-        self.judge.keep(Keeper::new(dir));
+        self.judge.keep(Keeper::new(dir, self.sources.names()));
         self
     }
 

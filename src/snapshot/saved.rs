@@ -29,6 +29,8 @@ const LATEST: u64 = 253_402_300_799_999;
 pub struct Saved {
     /// What is served.
     pub snapshot: Arc<Snapshot>,
+    /// The paths that were followed.
+    pub paths: Vec<Arc<str>>,
     /// SHA-256 over the files that it was made from, in hex.
     pub source_digest: String,
     /// When it was saved, in milliseconds since 1970.
@@ -71,6 +73,8 @@ struct State {
     resources: Vec<StateResource>,
     #[prost(message, repeated, tag = "6")]
     groups: Vec<StateGroup>,
+    #[prost(string, repeated, tag = "7")]
+    paths: Vec<String>,
 }
 
 #[derive(prost::Message)]
@@ -109,7 +113,7 @@ struct StateGroup {
 impl Saved {
     /// The bytes of the state file.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { snapshot, source_digest, at } = self;
+        let Self { snapshot, paths, source_digest, at } = self;
         let Snapshot { revision, groups, selectors } = &**snapshot;
         let (mut resources, mut positions) = (Vec::new(), BTreeMap::new());
         let mut position = |resource: &Arc<Resource>| {
@@ -130,6 +134,7 @@ impl Saved {
             selectors: selectors.to_json().to_string(),
             resources,
             groups,
+            paths: paths.iter().map(ToString::to_string).collect(),
         };
         let content = state.encode_to_vec();
         let header = format!("{MAGIC}{FORMAT}\n");
@@ -143,7 +148,7 @@ impl Saved {
     pub fn decode(bytes: &[u8]) -> Result<Self, Damage> {
         let content = content(bytes)?;
         let state = State::decode(Bytes::copy_from_slice(content)).map_err(|_| Damage::Content("no such message"))?;
-        let State { source_digest, at, revision, selectors, resources, groups } = state;
+        let State { source_digest, at, revision, selectors, resources, groups, paths } = state;
         let selectors = Selectors::parse(&selectors).ok_or(Damage::Content("bad node groups"))?;
         let resources = resources.into_iter().map(StateResource::restore).collect::<Result<Vec<_>, _>>()?;
         let group = |StateGroup { name, resources: positions }: StateGroup| {
@@ -154,7 +159,9 @@ impl Saved {
         let groups = groups.into_iter().map(group).collect::<Result<BTreeMap<_, _>, _>>()?;
         let next = Snapshot::next(None, groups, selectors);
         let (snapshot, _) = next.expect("a snapshot always follows none");
-        Ok(Self { snapshot: Arc::new(Snapshot { revision, ..snapshot }), source_digest, at: at.min(LATEST) })
+        let (snapshot, paths) =
+            (Arc::new(Snapshot { revision, ..snapshot }), paths.into_iter().map(Into::into).collect());
+        Ok(Self { snapshot, paths, source_digest, at: at.min(LATEST) })
     }
 }
 
@@ -230,7 +237,8 @@ mod tests {
         let selectors = [("one", Selector::of_id(odd)), ("two", Selector::of_id("7")), ("none", Selector::catch_all())];
         let selectors = selectors.map(|(name, selector)| (name.into(), selector)).into_iter().collect();
         let (first, _) = Snapshot::next(None, groups, selectors).unwrap();
-        Saved { snapshot: Arc::new(Snapshot { revision: 41, ..first }), source_digest: "abc".to_owned(), at: 5 }
+        let (snapshot, paths) = (Arc::new(Snapshot { revision: 41, ..first }), vec!["a".into(), "b/".into()]);
+        Saved { snapshot, paths, source_digest: "abc".to_owned(), at: 5 }
     }
 
     #[test]
@@ -238,6 +246,7 @@ mod tests {
         let before = saved();
         let after = Saved::decode(&before.encode()).unwrap();
         assert_eq!((after.source_digest.as_str(), after.at, after.snapshot.revision()), ("abc", 5, 41));
+        assert_eq!(after.paths, before.paths);
         assert_eq!(after.snapshot.groups, before.snapshot.groups);
         assert_eq!(after.snapshot.selectors, before.snapshot.selectors);
         let of = |group: &str| Arc::clone(after.snapshot.group(group).unwrap().get(Kind::Cluster, "a").unwrap());
