@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::status::rfc3339;
-use crate::diagnostic::Report;
+use crate::diagnostic::{Level, Report};
 use crate::reload::{Status, Verdict};
 use crate::snapshot::{Change, Changes};
 
@@ -34,7 +34,8 @@ struct Outcome<'a> {
     /// Whether other nodes than before may belong to the groups.
     regrouped: bool,
     error: Option<&'a str>,
-    findings: &'a Report,
+    /// Without those that are only worth knowing: a script looks at this.
+    findings: Report,
     attempted: Option<String>,
     /// Of what is served, if an earlier run saved it.
     restored: Option<String>,
@@ -113,7 +114,7 @@ impl<'a> Outcome<'a> {
             changes: by_group(changes),
             regrouped: changes.regrouped(),
             error: error.as_deref(),
-            findings: report,
+            findings: report.at_least(Level::Warning),
             attempted: time(attempted),
             restored: time(restored),
             source_digest: source_digest.as_deref(),

@@ -66,6 +66,13 @@ impl Report {
         self
     }
 
+    /// The findings that matter at least this much.
+    #[must_use]
+    pub fn at_least(&self, level: Level) -> Self {
+        let findings = self.findings.iter().filter(|finding| finding.level <= level).cloned().collect();
+        Self { findings, files: Arc::clone(&self.files) }
+    }
+
     /// `file:line:column`, or as much of it as is known.
     pub fn place(&self, span: Span) -> String {
         let name = self.files.name(span.file).map_or("<input>", std::convert::AsRef::as_ref);
