@@ -25,10 +25,10 @@ pub(super) fn assignment(site: &Site<'_>, findings: &mut Findings) {
             format!("the load assignment `{name}` has no endpoints: Envoy answers every request for it with 503");
         findings.push(site.warning("no-endpoints", steps![], text).help("give it `endpoints: [...]`"));
     }
-    for Endpoint { path, address, port, .. } in &endpoints {
-        if *port == Some(0) {
-            let text = format!("nothing listens on port 0 of `{address}`");
-            let path = below(path, steps!["port_value"]);
+    for endpoint in &endpoints {
+        if endpoint.port == Some(0) {
+            let text = format!("nothing listens on port 0 of `{}`", endpoint.address);
+            let path = below(&endpoint.path(), steps!["port_value"]);
             findings.push(
                 site.resource.error_unless_verbatim("port-zero", &path, text).help("write the port of the service"),
             );
@@ -40,19 +40,20 @@ pub(super) fn assignment(site: &Site<'_>, findings: &mut Findings) {
 pub(super) fn flaws(site: &Site<'_>, flaws: &mut Vec<Finding>) {
     let mut endpoints = Vec::new();
     collect(site.message, site.path, &mut endpoints);
-    let mut first: BTreeMap<(u64, &str, u64), &Path> = BTreeMap::new();
-    for Endpoint { path, address, port, priority, has_resolver: _ } in &endpoints {
-        let Some(port) = port.filter(|port| *port != 0) else { continue };
-        if let Some(first) = first.get(&(*priority, *address, port)) {
+    let mut first: BTreeMap<(u64, &str, u64), &Endpoint<'_>> = BTreeMap::new();
+    for endpoint in &endpoints {
+        let Endpoint { address, priority, .. } = *endpoint;
+        let Some(port) = endpoint.port.filter(|port| *port != 0) else { continue };
+        if let Some(first) = first.get(&(priority, address, port)) {
             let text = format!("the endpoint `{address}` with port {port} is given twice");
             flaws.push(
                 site.resource
-                    .warning("duplicate-endpoint", path, text)
-                    .related(site.resource.span(first), "first given here")
+                    .warning("duplicate-endpoint", &endpoint.path(), text)
+                    .related(site.resource.span(&first.path()), "first given here")
                     .help("to send it more requests give it a `load_balancing_weight`"),
             );
         } else {
-            first.insert((*priority, address, port), path);
+            first.insert((priority, address, port), endpoint);
         }
     }
     flaws.extend(gap(site));
@@ -73,9 +74,9 @@ fn gap(site: &Site<'_>) -> Option<Finding> {
 
 /// Host names where nothing resolves them.
 pub(super) fn host_names(site: &Site<'_>, endpoints: &[Endpoint<'_>], why: &str, help: &str, findings: &mut Findings) {
-    for Endpoint { path, address, .. } in endpoints.iter().filter(|endpoint| endpoint.needs_resolving()) {
-        let text = format!("`{address}` is not an IP address, and {why}");
-        let path = below(path, steps!["address"]);
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.needs_resolving()) {
+        let text = format!("`{}` is not an IP address, and {why}", endpoint.address);
+        let path = below(&endpoint.path(), steps!["address"]);
         findings.push(site.resource.error("host-name", &path, text).help(help));
     }
 }
@@ -92,8 +93,10 @@ pub(super) fn has_any(assignment: &DynamicMessage) -> bool {
 
 /// An endpoint's socket address.
 pub(super) struct Endpoint<'a> {
-    /// To the socket address.
-    path: Path,
+    /// To the load assignment.
+    base: &'a Path,
+    /// Its locality, and its position there.
+    at: (usize, usize),
     address: &'a str,
     /// `None` if the port has a name.
     port: Option<u64>,
@@ -103,13 +106,20 @@ pub(super) struct Endpoint<'a> {
 }
 
 impl Endpoint<'_> {
+    /// To the socket address. Few endpoints are spoken of, so it is put together when one is.
+    fn path(&self) -> Path {
+        let (locality, index) = self.at;
+        let at = steps!["endpoints", locality, "lb_endpoints", index, "endpoint", "address", "socket_address"];
+        below(self.base, at)
+    }
+
     fn needs_resolving(&self) -> bool {
         !self.has_resolver && self.address.parse::<IpAddr>().is_err()
     }
 }
 
 /// The socket addresses of a load assignment, each with its path.
-pub(super) fn collect<'a>(assignment: &'a DynamicMessage, path: &Path, endpoints: &mut Vec<Endpoint<'a>>) {
+pub(super) fn collect<'a>(assignment: &'a DynamicMessage, base: &'a Path, endpoints: &mut Vec<Endpoint<'a>>) {
     for (locality, group) in field::messages(assignment, "endpoints").enumerate() {
         let priority = field::unsigned(group, "priority").unwrap_or_default();
         for (index, endpoint) in field::messages(group, "lb_endpoints").enumerate() {
@@ -120,9 +130,8 @@ pub(super) fn collect<'a>(assignment: &'a DynamicMessage, path: &Path, endpoints
             let Some(address) = field::string(socket, "address") else { continue };
             let named = field::string(socket, "named_port").is_some();
             let port = (!named).then(|| field::unsigned(socket, "port_value").unwrap_or_default());
-            let at = steps!["endpoints", locality, "lb_endpoints", index, "endpoint", "address", "socket_address"];
             let has_resolver = field::string(socket, "resolver_name").is_some_and(|name| !name.is_empty());
-            endpoints.push(Endpoint { path: below(path, at), address, port, priority, has_resolver });
+            endpoints.push(Endpoint { base, at: (locality, index), address, port, priority, has_resolver });
         }
     }
 }
