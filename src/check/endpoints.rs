@@ -8,10 +8,13 @@ use super::site::{Site, below, steps};
 use crate::diagnostic::{Finding, Findings};
 use crate::envoy::{DynamicMessage, Path, field};
 
-/// A load assignment, inside a cluster or served by itself.
-pub(super) fn assignment(site: &Site<'_>, findings: &mut Findings) {
+pub(super) const ASSIGNMENT: &str = "envoy.config.endpoint.v3.ClusterLoadAssignment";
+
+/// A load assignment, inside a cluster or served by itself. What Envoy takes and gRPC clients do not goes to `suspicious`.
+pub(super) fn assignment(site: &Site<'_>, suspicious: &mut Vec<Finding>, findings: &mut Findings) {
     let mut endpoints = Vec::new();
     collect(site.message, site.path, &mut endpoints);
+    flaws(site, &endpoints, suspicious);
     let alone = site.path.segments().is_empty();
     if alone {
         let why = "names of endpoints that are served over EDS are not resolved";
@@ -37,11 +40,9 @@ pub(super) fn assignment(site: &Site<'_>, findings: &mut Findings) {
 }
 
 /// What Envoy takes and yet is hardly meant; gRPC clients refuse it.
-pub(super) fn flaws(site: &Site<'_>, flaws: &mut Vec<Finding>) {
-    let mut endpoints = Vec::new();
-    collect(site.message, site.path, &mut endpoints);
+fn flaws(site: &Site<'_>, endpoints: &[Endpoint<'_>], flaws: &mut Vec<Finding>) {
     let mut first: BTreeMap<(u64, &str, u64), &Endpoint<'_>> = BTreeMap::new();
-    for endpoint in &endpoints {
+    for endpoint in endpoints {
         let Endpoint { address, priority, .. } = *endpoint;
         let Some(port) = endpoint.port.filter(|port| *port != 0) else { continue };
         if let Some(first) = first.get(&(priority, address, port)) {
@@ -127,11 +128,21 @@ pub(super) fn collect<'a>(assignment: &'a DynamicMessage, base: &'a Path, endpoi
                 .and_then(|endpoint| field::message(endpoint, "address"))
                 .and_then(|address| field::message(address, "socket_address"));
             let Some(socket) = socket else { continue };
-            let Some(address) = field::string(socket, "address") else { continue };
-            let named = field::string(socket, "named_port").is_some();
-            let port = (!named).then(|| field::unsigned(socket, "port_value").unwrap_or_default());
-            let has_resolver = field::string(socket, "resolver_name").is_some_and(|name| !name.is_empty());
-            endpoints.push(Endpoint { base, at: (locality, index), address, port, priority, has_resolver });
+            let mut endpoint =
+                Endpoint { base, at: (locality, index), address: "", port: Some(0), priority, has_resolver: false };
+            // Few of its fields are set, and there are many endpoints.
+            for (field, value) in socket.fields() {
+                match field.name() {
+                    "address" => endpoint.address = value.as_str().unwrap_or_default(),
+                    "port_value" => endpoint.port = value.as_u32().map(u64::from),
+                    "named_port" => endpoint.port = None,
+                    "resolver_name" => endpoint.has_resolver = true,
+                    _ => {}
+                }
+            }
+            if !endpoint.address.is_empty() {
+                endpoints.push(endpoint);
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use prost::DecodeError;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use prost_reflect::{
-    DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind as FieldKind, ReflectMessage as _, Value,
+    DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind as FieldKind, MapKey, ReflectMessage as _, Value,
 };
 
 use super::{Kind, MAX_DEPTH, Schema, any};
@@ -96,10 +96,9 @@ fn write_field(schema: &Schema, field: &Field, value: &Value, depth: usize, out:
         }
         Value::List(items) => items.iter().for_each(|item| write_field(schema, field, item, depth, out)),
         Value::Map(entries) => {
-            let FieldKind::Message(entry) = kind else { return };
-            let (key_kind, value_kind) = (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
-            let mut encoded: Vec<Vec<u8>> = Vec::with_capacity(entries.len());
-            for (key, value) in entries {
+            let FieldKind::Message(shape) = kind else { return };
+            let (key_kind, value_kind) = (shape.map_entry_key_field().kind(), shape.map_entry_value_field().kind());
+            let entry = |(key, value): (&MapKey, &Value)| {
                 let mut bytes = Vec::new();
                 let key = Value::from(key.clone());
                 if !key.is_default(&key_kind) {
@@ -112,8 +111,9 @@ fn write_field(schema: &Schema, field: &Field, value: &Value, depth: usize, out:
                     scalar if scalar.is_default(&value_kind) => {}
                     scalar => write_scalar(2, &value_kind, scalar, &mut bytes),
                 }
-                encoded.push(bytes);
-            }
+                bytes
+            };
+            let mut encoded: Vec<Vec<u8>> = entries.iter().map(entry).collect();
             encoded.sort();
             for entry in encoded {
                 write_delimited(*number, out, |out| out.extend_from_slice(&entry));
