@@ -11,6 +11,7 @@ mod options;
 mod status;
 mod task;
 mod trigger;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -21,3 +22,4 @@ pub use options::{Options, WatchMode};
 pub use status::{SourceFile, Status, StatusCell, Verdict};
 pub use task::Reload;
 pub use trigger::Trigger;
+pub use watch::{Mode, Watch};
