@@ -133,7 +133,7 @@ impl Settle {
         let limit = first + MAX_DELAY;
         let due = match () {
             () if !self.writers.is_empty() => limit,
-            () if self.at_once => first,
+            () if self.at_once => last,
             () => limit.min(last + self.quiet),
         };
         if now < due {
