@@ -16,6 +16,10 @@ lint:
 test *filter:
     cargo test --workspace {{filter}}
 
+# two thousand changed configurations, judged by `check` and by Envoy; `DIFFERENTIAL_SEED=7` for others
+differential:
+    cargo test --test integration every_difference_is_listed -- --ignored --nocapture
+
 # rewrite the golden files; read `git diff` before committing them
 bless:
     BLESS=1 cargo test --test integration -- golden:: rejected::

@@ -4,8 +4,10 @@
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of the programs it ran")]
 
 mod attached;
+mod bad_input;
 mod check_envoy;
 mod cli;
+mod corpus;
 mod delta;
 mod envoy;
 mod golden;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::addresses;
 use super::endpoints::{collect, has_any, host_names};
 use super::site::{Site, Step, steps};
 use crate::diagnostic::Findings;
@@ -32,7 +33,11 @@ pub(super) fn cluster(site: &Site<'_>, findings: &mut Findings) {
     let localities = field::message(message, "load_assignment")
         .map_or(0, |assignment| field::messages(assignment, "endpoints").count());
     let name = field::string(message, "name").unwrap_or_default();
-    let kind = field::enum_name(message, "type").unwrap_or_default();
+    // Envoy's own default.
+    let kind = field::enum_name(message, "type").unwrap_or_else(|| "STATIC".to_owned());
+    if let Some(assignment) = field::message(message, "load_assignment") {
+        addresses::check(site, assignment, &site.at(steps!["load_assignment"]), &kind, findings);
+    }
     match kind.as_str() {
         "LOGICAL_DNS" if (endpoints.len() != 1 || localities > 1) && site.is_whole() => {
             let text = if endpoints.len() == 1 {

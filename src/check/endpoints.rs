@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::addresses;
 use super::site::{Site, below, steps};
 use crate::diagnostic::{Finding, Findings};
 use crate::envoy::{DynamicMessage, Path, field};
@@ -16,6 +17,7 @@ pub(super) fn assignment(site: &Site<'_>, findings: &mut Findings) {
         let why = "names of endpoints that are served over EDS are not resolved";
         let help = "give the cluster `type: STRICT_DNS` and these `endpoints`, or let it choose its type by them";
         host_names(site, &endpoints, why, help, findings);
+        addresses::check(site, site.message, site.path, "EDS", findings);
     }
     if alone && !has_any(site.message) && site.is_whole() {
         let name = field::string(site.message, "cluster_name").unwrap_or_default();

@@ -23,10 +23,22 @@ const LISTS: [&str; 7] = [
 
 /// A listener's filter chains.
 pub(super) fn listener(site: &Site<'_>, findings: &mut Findings) {
+    more_addresses(site, findings);
     server_names(site, findings);
     tls_inspector(site, findings);
     if field::message(site.message, "filter_chain_matcher").is_none() {
         duplicates(site, findings);
+    }
+}
+
+/// Envoy ends itself over one that is missing here.
+fn more_addresses(site: &Site<'_>, findings: &mut Findings) {
+    for (index, more) in field::messages(site.message, "additional_addresses").enumerate() {
+        if field::message(more, "address").is_none() && site.is_whole() {
+            let here = steps!["additional_addresses", index];
+            let text = "`address` is required: Envoy crashes without it";
+            findings.push(site.error("required", here, text).help("give it an `address`, or remove the element"));
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! of all resources that the same nodes are served are held against each other. Checks of things that are absent keep quiet
 //! about items with errors: what could not be read looks absent.
 
+mod addresses;
 mod alternatives;
 mod balancing;
 mod clusters;

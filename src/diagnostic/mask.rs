@@ -38,9 +38,12 @@ const PEM_BEGINS_BASE64: &str = "LS0tLS1CRUdJTi";
 /// Takes the place of each character, so that carets still point at the right one.
 const MASK: char = '\u{2022}';
 
-/// The text of a line as it may be shown.
+/// Longer lines, in bytes, are not shown: each finding on one would take as long as the line is, and it may have thousands.
+const LONGEST_LINE: usize = 16 << 10;
+
+/// The text of a line as it may be shown; `None` if there is no such line, or it is too long.
 pub(super) fn line(files: &Files, file: FileId, number: u32) -> Option<String> {
-    let line = files.line(file, number)?;
+    let line = files.line(file, number).filter(|line| line.len() <= LONGEST_LINE)?;
     if is_below_secret(files, file, number, line) || is_inside_key(files, file, number) {
         return Some(hide(line));
     }

@@ -19,6 +19,7 @@ impl Report {
     /// Sorts the findings by file, in the order in which the files were added, and position, and drops repetitions.
     pub fn new(findings: Findings, files: Arc<Files>) -> Self {
         let mut findings = findings.0;
+        findings.iter_mut().for_each(shorten);
         let rank = |finding: &Finding| finding.span.and_then(|span| files.rank(span.file));
         findings.sort_by(|a, b| {
             (rank(a), a.span, a.level, a.code, &a.message).cmp(&(rank(b), b.span, b.level, b.code, &b.message))
@@ -112,6 +113,22 @@ impl Report {
         _ = writeln!(out, "{margin} |");
         _ = writeln!(out, "{number} | {}", printable(&text));
         _ = writeln!(out, "{margin} | {}{}{label}", " ".repeat(before), "^".repeat(width));
+    }
+}
+
+/// Longest text of a finding, in bytes: it may quote a value of any length.
+const LONGEST_TEXT: usize = 4 << 10;
+
+/// Cuts texts that quote too much. What is a secret is hidden first: half of one may not look like one.
+fn shorten(finding: &mut Finding) {
+    let Finding { message, path, related, help, .. } = finding;
+    let labels = related.iter_mut().map(|(_, label)| label);
+    for text in [message, path].into_iter().chain(labels).chain(help) {
+        if text.len() > LONGEST_TEXT {
+            *text = mask::text(text);
+            text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+            text.push('…');
+        }
     }
 }
 
@@ -219,6 +236,18 @@ mod tests {
         assert_eq!(json[0]["line"], 2);
         assert_eq!(json[0]["column"], 3);
         assert_eq!(json[0]["file"], "topology.yaml");
+    }
+
+    #[test]
+    fn a_finding_is_short_whatever_it_quotes() {
+        let mut files = Files::new();
+        let file = files.add("t", format!("{}x", " ".repeat(20_000)));
+        let mut findings = Findings::new();
+        let message = format!("`{}{}` is odd", "é ".repeat(5_000), "A1".repeat(50));
+        findings.push(Finding::error("c", Span { file, line: 1, column: 20_001, len: 1 }, "", message));
+        let text = Report::new(findings, Arc::new(files)).render_all(Level::Error);
+        assert!(text.starts_with("t:1:20001: error[c]: `é é ") && text.ends_with("…\n"), "{text}");
+        assert!(text.len() < 5_000 && text.lines().count() == 1, "{text}");
     }
 
     #[test]

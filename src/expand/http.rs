@@ -16,6 +16,12 @@ const FILTER: &str = "envoy.filters.network.http_connection_manager";
 const ROUTER: &str = "envoy.filters.http.router";
 const ROUTER_MESSAGE: &str = "envoy.extensions.filters.http.router.v3.Router";
 
+/// Filters that always end a chain, by their names and messages: nothing may follow them.
+const TERMINAL: [(&str, &str); 2] = [
+    (ROUTER, ROUTER_MESSAGE),
+    ("envoy.filters.http.mcp_router", "envoy.extensions.filters.http.mcp_router.v3.McpRouter"),
+];
+
 /// Keys of a chain that make it speak HTTP.
 pub(super) const KEYS: [&str; 5] = [KEY, "routes", "virtual_hosts", "rds", "http_filters"];
 
@@ -142,7 +148,7 @@ fn router(object: &mut Object) {
     );
     match object.get_mut("http_filters") {
         Some(Node { value: Value::List(filters), .. }) => {
-            if !filters.last().is_some_and(is_router) {
+            if !filters.last().is_some_and(is_terminal) {
                 filters.push(router);
             }
         }
@@ -151,10 +157,12 @@ fn router(object: &mut Object) {
     }
 }
 
-fn is_router(filter: &Node) -> bool {
-    let text = |node: Option<&Node>| node.and_then(Node::as_str).map(str::to_owned);
-    match text(find(filter, "typed_config").and_then(|config| config.get(TYPE))) {
-        Some(url) => url.rsplit('/').next() == Some(ROUTER_MESSAGE),
-        None => text(find(filter, "name")).is_some_and(|name| name == ROUTER),
+fn is_terminal(filter: &Node) -> bool {
+    let url = find(filter, "typed_config").and_then(|config| config.get(TYPE)).and_then(Node::as_str);
+    match url.and_then(|url| url.rsplit('/').next()) {
+        Some(found) => TERMINAL.iter().any(|(_, message)| *message == found),
+        None => find(filter, "name")
+            .and_then(Node::as_str)
+            .is_some_and(|found| TERMINAL.iter().any(|(name, _)| *name == found)),
     }
 }

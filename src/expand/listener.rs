@@ -4,7 +4,7 @@ use crate::envoy::{Entry, MessageDescriptor, Node, Segment, Value};
 
 use super::object::{Object, TYPE, find, is_verbatim, typed};
 use super::walk::{Scope, Walk};
-use super::{http, tcp, tls, udp};
+use super::{http, server, tcp, tls, udp};
 
 /// What a chain may ask for that is only known once the first bytes are looked at.
 const INSPECTED: [&str; 3] = ["server_names", "application_protocols", "transport_protocol"];
@@ -43,7 +43,9 @@ fn tls_inspector(walk: &mut Walk<'_>, object: &mut Object) {
     let asked = chains.iter().filter_map(|chain| find(chain, "filter_chain_match"));
     let mut inspected = asked.filter(|asked| INSPECTED.iter().any(|name| find(asked, name).is_some()));
     let Some(span) = inspected.next().map(|asked| asked.span) else { return };
-    if object.get("address").is_some_and(is_udp) {
+    // gRPC servers refuse every listener filter.
+    let of_server = object.get("name").and_then(Node::as_str).is_some_and(server::is_named_so);
+    if of_server || object.get("address").is_some_and(is_udp) {
         return;
     }
     let Some(inspector) = walk.named(FILTER, Node::string(span, "tls_inspector")) else { return };

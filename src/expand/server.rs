@@ -22,12 +22,17 @@ pub(super) fn mark(natives: &mut [Native]) {
         *tables.entry(&table.name).or_insert(true) &= forwards_nothing(&table.node);
     }
     let is_server = |native: &Native| {
-        native.kind == Kind::Listener && (native.name.contains(MARK) || serves_only(&native.node, &tables))
+        native.kind == Kind::Listener && (is_named_so(&native.name) || serves_only(&native.node, &tables))
     };
     let marks: Vec<bool> = natives.iter().map(is_server).collect();
     for (native, mark) in natives.iter_mut().zip(marks) {
         native.on_demand = mark;
     }
+}
+
+/// Whether a name follows gRPC's usual template.
+pub(super) fn is_named_so(listener: &str) -> bool {
+    listener.contains(MARK)
 }
 
 /// Whether a listener's connection managers, of which there is at least one, have only tables that forward nothing.

@@ -59,6 +59,11 @@ impl Stamp {
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
     }
+
+    /// How many bytes the file has.
+    pub(super) fn size(&self) -> usize {
+        usize::try_from(self.size).unwrap_or(0)
+    }
 }
 
 fn kind(metadata: &Metadata) -> &'static str {

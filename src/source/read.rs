@@ -76,17 +76,18 @@ fn read(file: &Listed) -> Result<Document, Failure> {
     if Stamp::of(name, &open.metadata().map_err(failed)?, MAX_SIZE).map_err(Failure::Error)? != *stamp {
         return Err(Failure::Changed);
     }
-    Ok(Document { name: Arc::clone(name), bytes: read_capped(open, name).map_err(Failure::Error)? })
+    Ok(Document { name: Arc::clone(name), bytes: read_capped(open, stamp.size(), name).map_err(Failure::Error)? })
 }
 
 fn read_stdin() -> Result<Document, ReadError> {
     let name = Arc::from(STDIN);
-    Ok(Document { bytes: read_capped(io::stdin().lock(), &name)?, name })
+    Ok(Document { bytes: read_capped(io::stdin().lock(), 0, &name)?, name })
 }
 
-fn read_capped(input: impl io::Read, name: &Arc<str>) -> Result<Arc<[u8]>, ReadError> {
+/// All bytes of an input that probably has `size` of them.
+fn read_capped(input: impl io::Read, size: usize, name: &Arc<str>) -> Result<Arc<[u8]>, ReadError> {
     let unreadable = |cause| ReadError::Unreadable { path: Arc::clone(name), cause };
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(size);
     let read = input.take(MAX_SIZE + 1).read_to_end(&mut bytes);
     read.map_err(|error| unreadable(Obstacle::Io(error.to_string())))?;
     if bytes.len() as u64 > MAX_SIZE {

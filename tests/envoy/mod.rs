@@ -3,6 +3,7 @@
 mod agreement;
 mod bad_edits;
 mod certificates;
+mod differential;
 mod edits;
 mod examples;
 mod groups;

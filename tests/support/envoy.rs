@@ -157,12 +157,21 @@ fn delta_traffic(log: &str, message: &str) -> (u64, u64) {
 /// # Errors
 /// Envoy's own words, if it refuses.
 pub(crate) async fn validate(config: &str) -> Result<(), String> {
+    validate_in(Path::new("."), config).await
+}
+
+/// The same, of a configuration that names files of a directory.
+///
+/// # Errors
+/// Envoy's own words, if it refuses.
+pub(crate) async fn validate_in(beside: &Path, config: &str) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     let path: PathBuf = dir.path().join("envoy.yaml");
     fs::write(&path, config).unwrap();
     let output = Command::new(tools::envoy())
         .args(["--mode", "validate", "--log-level", "error", "--config-path"])
         .arg(&path)
+        .current_dir(beside)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()

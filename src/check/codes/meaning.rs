@@ -96,6 +96,14 @@ pub(super) const CODES: &[Explanation] = &[
         "decrypt it with `openssl pkey`, or give its `password`",
     ),
     row(
+        "endpoint-address",
+        "an endpoint whose address Envoy cannot use",
+        "An endpoint needs an address, with a port by number unless a resolver knows the names of ports, and without a network \
+         namespace. A cluster that resolves names by DNS takes no resolver of its own.",
+        "lb_endpoints: [{endpoint: {hostname: backend.internal}}]",
+        "give the endpoint an `address`, or remove what the finding names",
+    ),
+    row(
         "exclusive-rewrites",
         "two rewrites of the path",
         "Envoy takes one of `prefix_rewrite`, `regex_rewrite` and `path_rewrite_policy`.",

@@ -6,10 +6,11 @@ use super::compile::{Deprecation, FieldRule, Presence};
 use super::constraint::{Constraint, ListRule, MapRule, ValueRule, as_double, as_integer, nanoseconds};
 use super::slots;
 use crate::diagnostic::{Finding, Findings, Level};
+use crate::envoy::extensions::Category;
 use crate::envoy::json::{Mistakes, read_typed_struct};
 use crate::envoy::place::{Place, find, locate};
 use crate::envoy::visit::map_key_text;
-use crate::envoy::{MAX_DEPTH, Node, Path, Schema, any};
+use crate::envoy::{MAX_DEPTH, Node, Path, Schema, any, field};
 
 /// Checks a message and everything inside it, through `Any`.
 ///
@@ -126,6 +127,9 @@ impl Checker<'_> {
     fn field(&mut self, rule: &FieldRule, message: &DynamicMessage, depth: usize) {
         let field = &rule.field;
         let is_set = message.has_field(field);
+        if rule.slot == Some(Category::CLUSTER) {
+            self.found_by_name(rule, message, depth);
+        }
         if !is_set && rule.presence != Presence::Implicit {
             if rule.value.required && rule.presence != Presence::Oneof && !self.was_told_of(field.name()) {
                 self.path.field(field.name());
@@ -157,6 +161,21 @@ impl Checker<'_> {
         {
             self.warning("any-slot", problem);
         }
+        self.path.pop();
+    }
+
+    /// Envoy finds the type of a cluster by its name too; the configuration that it does not have is then an empty one.
+    fn found_by_name(&mut self, rule: &FieldRule, extension: &DynamicMessage, depth: usize) {
+        let config = extension.get_field(&rule.field);
+        if config.as_message().is_some_and(|config| !any::type_url(config).is_empty()) {
+            return;
+        }
+        let name = field::string(extension, "name").unwrap_or_default();
+        let known = self.schema.extensions().of(Category::CLUSTER).into_iter().find(|known| known.name == name);
+        let message = known.and_then(|known| self.schema.message(known.message.as_deref()?));
+        let Some(message) = message else { return };
+        self.path.field(rule.field.name());
+        self.message(&DynamicMessage::new(message), None, depth + 1);
         self.path.pop();
     }
 

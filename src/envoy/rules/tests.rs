@@ -195,3 +195,17 @@ fn an_element_that_cannot_be_read_is_told_once_and_moves_no_other() {
         compiled("envoy.config.route.v3.RouteAction", "{cluster: c, upgrade_configs: [5], retry_policy: 5}");
     assert_eq!(told.len(), 2, "{told:?}");
 }
+
+/// Envoy knows a type of cluster by its name as well, and takes what is left out for empty.
+#[test]
+fn a_type_of_cluster_without_a_configuration_has_an_empty_one() {
+    for config in ["", ", typed_config: {}"] {
+        let text = format!("{{name: c, cluster_type: {{name: envoy.clusters.aggregate{config}}}}}");
+        let told = told(CLUSTER, &text);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].ends_with(" cluster_type.typed_config.clusters: must not be empty"), "{told:?}");
+    }
+    for name in ["envoy.clusters.redis", "acme.clusters.own"] {
+        assert_eq!(told(CLUSTER, &format!("{{name: c, cluster_type: {{name: {name}}}}}")), [""; 0]);
+    }
+}

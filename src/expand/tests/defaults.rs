@@ -106,3 +106,37 @@ fn listeners_of_grpc_servers_are_on_demand() {
         assert_eq!(found.len(), usize::from(expected), "{listener}");
     }
 }
+
+#[test]
+fn listeners_of_grpc_servers_get_no_listener_filter() {
+    let text = |name: &str| {
+        let chain = "{filter_chain_match: {transport_protocol: raw_buffer}, routes: [{non_forwarding_action: {}}]}";
+        format!("version: 1\nlisteners: [{{name: '{name}', address: '0.0.0.0:1', filter_chains: [{chain}]}}]\n")
+    };
+    for (name, expected) in [("l", 1), ("grpc/server?xds.resource.listening_address=0.0.0.0:1", 0)] {
+        let all = natives(&text(name));
+        let listener = all.iter().find(|native| native.kind == Kind::Listener).unwrap();
+        let filters = listener.node.get("listener_filters").and_then(Node::items).map_or(0, <[Node]>::len);
+        assert_eq!(filters, expected, "{name}");
+    }
+}
+
+#[test]
+fn nothing_follows_a_filter_that_ends_the_chain() {
+    let router = "envoy.filters.http.router";
+    let table = [
+        ("[cors]", vec!["envoy.filters.http.cors", router]),
+        ("[router]", vec![router]),
+        ("[mcp, mcp_router]", vec!["envoy.filters.http.mcp", "envoy.filters.http.mcp_router"]),
+        ("[{name: r, config_discovery: {config_source: {ads: {}}}}]", vec!["r", router]),
+    ];
+    for (filters, expected) in table {
+        let text =
+            format!("version: 1\nlisteners: [{{name: l, address: '0.0.0.0:1', http_filters: {filters}, rds: r}}]\n");
+        let all = natives(&text);
+        let shown = format!("{:?}", all[0].node);
+        let names: Vec<_> = expected.iter().filter(|name| shown.contains(&format!("\"{name}\""))).collect();
+        assert_eq!(names.len(), expected.len(), "{filters}: {shown}");
+        assert_eq!(shown.contains(router), expected.contains(&router), "{filters}: {shown}");
+    }
+}

@@ -3,7 +3,7 @@
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{DefaultMessageFormatter, Error, MessageFormatter as _};
 
-use super::{MAX_BYTES, MAX_DEPTH, MAX_DOCUMENTS, place};
+use super::{MAX_BYTES, MAX_DEPTH, MAX_DOCUMENTS, MAX_SCALAR, TOO_LONG, place};
 use crate::diagnostic::{FileId, Finding, Span};
 
 /// What the library says, what it means, and what to do.
@@ -93,6 +93,10 @@ fn words(error: &Error) -> (&'static str, String, &'static str) {
 }
 
 fn syntax(text: &str) -> (&'static str, String, &'static str) {
+    if text.contains(TOO_LONG) {
+        let message = format!("this text is longer than {} MiB", MAX_SCALAR >> 20);
+        return ("yaml-budget", message, "large content belongs into a file that Envoy reads");
+    }
     match SYNTAX.iter().find(|(needle, ..)| text.contains(needle)) {
         Some((_, "", _)) => budget(&BudgetBreach::Depth { depth: MAX_DEPTH }),
         Some((_, message, help)) => ("yaml-syntax", (*message).to_owned(), help),

@@ -10,7 +10,7 @@ mod explain;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::thread;
 
@@ -23,6 +23,12 @@ use crate::envoy::{Entry, Node, Value};
 
 /// The longest text that is read, in bytes.
 pub(super) const MAX_BYTES: usize = 256 << 20;
+
+/// The longest single text, in bytes. It is copied from stage to stage, and no client takes a resource of that size.
+const MAX_SCALAR: usize = 16 << 20;
+
+/// What the library is told of a longer one; it adds the place.
+const TOO_LONG: &str = "one text is too long";
 
 /// Deepest nesting of lists and mappings.
 const MAX_DEPTH: usize = 64;
@@ -185,12 +191,12 @@ impl<'de> Visitor<'de> for ContentVisitor {
         Ok(Content::Number)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Content, E> {
-        Ok(Content::Scalar(Value::String(text.to_owned())))
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Content, E> {
+        if text.len() > MAX_SCALAR { Err(E::custom(TOO_LONG)) } else { self.visit_string(text.to_owned()) }
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Content, E> {
-        Ok(Content::Scalar(Value::String(text)))
+    fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Content, E> {
+        if text.len() > MAX_SCALAR { Err(E::custom(TOO_LONG)) } else { Ok(Content::Scalar(Value::String(text))) }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Content, A::Error> {
@@ -275,7 +281,7 @@ impl Finish<'_> {
 
     fn duplicates(&mut self, entries: &mut Vec<Entry>) {
         let mut first: BTreeMap<&str, Span> = BTreeMap::new();
-        let mut second = Vec::new();
+        let mut second = BTreeSet::new();
         for (position, entry) in entries.iter().enumerate() {
             match first.get(entry.key.as_str()) {
                 Some(place) => {
@@ -284,15 +290,14 @@ impl Finish<'_> {
                         .related(*place, "first given here")
                         .help("keep one of the two");
                     self.findings.push(finding);
-                    second.push(position);
+                    second.insert(position);
                 }
                 None => {
                     first.insert(&entry.key, entry.key_span);
                 }
             }
         }
-        for position in second.into_iter().rev() {
-            entries.remove(position);
-        }
+        let mut position = 0..;
+        entries.retain(|_| position.next().is_none_or(|position| !second.contains(&position)));
     }
 }
