@@ -22,3 +22,4 @@ mod schema;
 mod soak;
 mod sotw;
 mod support;
+mod watching;
