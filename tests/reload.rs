@@ -3,12 +3,11 @@
 //! Where nothing may happen, a later edit is the fence: it must be the very next content that is judged.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use chancery::diagnostic::{Files, Finding, Findings, Report, Span};
 use chancery::envoy::Kind;

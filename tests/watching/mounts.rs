@@ -83,16 +83,18 @@ async fn bind_mounted_single_file() {
 #[tokio::test]
 async fn file_system_without_events() {
     let mut namespace = Namespace::new().await;
-    namespace.run("mkdir lower t m; mount -t tmpfs none t; mkdir t/upper t/work").await;
-    namespace.write("lower/topology.yaml", &topology("1"));
-    namespace.run("mount -t overlay none -o lowerdir=lower,upperdir=t/upper,workdir=t/work m").await;
+    for name in ["1", "2", "3"] {
+        namespace.write(name, &topology(name));
+    }
+    namespace.run("mkdir t m; mount -t tmpfs none t; mkdir t/lower t/upper t/work; cp 1 t/lower/topology.yaml").await;
+    namespace.run("mount -t overlay none -o lowerdir=t/lower,upperdir=t/upper,workdir=t/work m").await;
     let chancery = namespace.serve("m/topology.yaml", vec!["--poll-interval", "1h"]).await;
     chancery.until_revision(1).await;
     let status = chancery.until("a hint", |status| has_warning(status, "no-events")).await;
     assert!(status["watch"].to_string().contains("overlay"), "{status}");
     assert_eq!(status["watch"]["poll_interval_seconds"], 1.0, "{status}");
     for revision in [2, 3] {
-        namespace.write("lower/topology.yaml", &topology(&revision.to_string()));
+        namespace.run(&format!("cat {revision} > t/lower/topology.yaml")).await;
         chancery.until_revision(revision).await;
         chancery.until("a miss", |status| status["watch"]["missed_changes"] == revision - 1).await;
     }
@@ -120,7 +122,7 @@ async fn limit(of_namespace: &str, remedy: &str) {
     namespace.write("topology.yaml", &topology("1"));
     namespace.run(&format!("cp /proc/sys/user/{of_namespace} before; echo 0 > /proc/sys/user/{of_namespace}")).await;
     let chancery = namespace.serve("topology.yaml", BOTH.to_vec()).await;
-    let status = chancery.until_revision(1).await;
+    chancery.until_revision(1).await;
     let status = chancery.until("polling", |status| status["watch"]["mode"] == "poll").await;
     assert!(has_warning(&status, "not-watched") && status["watch"].to_string().contains(remedy), "{status}");
     for revision in [2, 3] {

@@ -54,7 +54,7 @@ async fn directory_fifo_loop_denied_large_non_utf8_or_bom() {
         (
             |path| {
                 fs::write(path, topology("secret")).unwrap();
-                fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+                fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
             },
             "unreadable",
             "permission denied",
