@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use chancery::diagnostic::{Files, Finding, Findings, Report, Span};
 use chancery::envoy::Kind;
 use chancery::pipeline::{Build, Outcome, World};
-use chancery::reload::{Builder, Metrics, Options, Reload, Status, StatusCell, Trigger, Verdict, WatchMode};
+use chancery::reload::{Builder, Metrics, Mode, Options, Reload, Status, StatusCell, Trigger, Verdict, WatchMode};
 use chancery::snapshot::{DEFAULT_GROUP, Origin, Resource, Selectors, Snapshot, Store, Traits};
 use chancery::source::{Digest, Document, Sources};
 use prometheus_client::registry::Registry;
@@ -448,6 +448,8 @@ async fn without_events_the_files_are_looked_at() {
         volume.swap(&[("topology.yaml", content)]);
         running.serves(content).await;
     }
+    let watch = running.status.watch();
+    assert_eq!((watch.mode, watch.poll_interval, watch.missed_changes), (Mode::Poll, Some(POLL.poll_interval), 0));
     running.end().await;
 }
 
@@ -478,6 +480,8 @@ async fn with_watching_off_only_a_request_reads_the_files() {
     fs::write(&file, "three").unwrap();
     running.trigger.ring();
     running.serves("three").await;
+    assert_eq!((running.status.watch().mode, running.metric("chancery_watch_mode{mode=\"off\"}")), (Mode::Off, 1));
+    assert_eq!(running.metric("chancery_watch_polls_total"), 0);
     let trigger = running.trigger.clone();
     running.end().await;
     assert!(trigger.reload().await.is_none());
