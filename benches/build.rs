@@ -18,6 +18,10 @@ use chancery::source::Document;
 use chancery::topology;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
+/// What the server uses.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A fleet as one text: every cluster has ten endpoints and one route to it.
 fn fleet(clusters: usize) -> String {
     let mut text =

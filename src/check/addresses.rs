@@ -20,29 +20,30 @@ pub(super) fn check(
         for (index, host) in field::messages(group, "lb_endpoints").enumerate() {
             let at = |rest: &[Step]| below(&below(path, steps!["endpoints", locality, "lb_endpoints", index]), rest);
             let Some(endpoint) = field::message(host, "endpoint") else {
-                judge(site, host, &at(steps![]), resolves, findings);
+                judge(site, host, &|| at(steps![]), resolves, findings);
                 continue;
             };
-            judge(site, endpoint, &at(steps!["endpoint"]), resolves, findings);
+            judge(site, endpoint, &|| at(steps!["endpoint"]), resolves, findings);
             if !resolves {
-                health_port(site, endpoint, &at(steps!["endpoint"]), findings);
+                health_port(site, endpoint, &|| at(steps!["endpoint"]), findings);
             }
             for (more, holder) in field::messages(endpoint, "additional_addresses").enumerate() {
-                judge(site, holder, &at(steps!["endpoint", "additional_addresses", more]), resolves, findings);
+                let at = || at(steps!["endpoint", "additional_addresses", more]);
+                judge(site, holder, &at, resolves, findings);
             }
         }
     }
 }
 
 /// What has an address, or should have one.
-fn judge(site: &Site<'_>, holder: &DynamicMessage, at: &Path, resolves: bool, findings: &mut Findings) {
+fn judge(site: &Site<'_>, holder: &DynamicMessage, at: &dyn Fn() -> Path, resolves: bool, findings: &mut Findings) {
     let Some(address) = field::message(holder, "address") else {
         if site.is_whole() {
             let text = "this endpoint has no address";
             let finding = if resolves {
-                site.resource.warning("endpoint-address", at, text)
+                site.resource.warning("endpoint-address", &at(), text)
             } else {
-                site.resource.error("endpoint-address", at, format!("{text}: Envoy refuses the cluster"))
+                site.resource.error("endpoint-address", &at(), format!("{text}: Envoy refuses the cluster"))
             };
             findings.push(finding.help("give it an `address`"));
         }
@@ -50,20 +51,20 @@ fn judge(site: &Site<'_>, holder: &DynamicMessage, at: &Path, resolves: bool, fi
     };
     let socket = field::message(address, "socket_address");
     for Problem { field, text, help } in socket.into_iter().flat_map(|socket| problems(socket, resolves)) {
-        let at = below(at, steps!["address", "socket_address", field]);
+        let at = below(&at(), steps!["address", "socket_address", field]);
         findings.push(site.resource.error("endpoint-address", &at, text).help(help));
     }
 }
 
 /// A port of its own for the health checks of an endpoint that has no ports, such as a Unix socket.
-fn health_port(site: &Site<'_>, endpoint: &DynamicMessage, at: &Path, findings: &mut Findings) {
+fn health_port(site: &Site<'_>, endpoint: &DynamicMessage, at: &dyn Fn() -> Path, findings: &mut Findings) {
     let Some(config) = field::message(endpoint, "health_check_config") else { return };
     let address = field::message(config, "address").or_else(|| field::message(endpoint, "address"));
     let portless = address.is_some_and(|address| field::message(address, "socket_address").is_none());
     if !portless || field::unsigned(config, "port_value").unwrap_or_default() == 0 {
         return;
     }
-    let at = below(at, steps!["health_check_config", "port_value"]);
+    let at = below(&at(), steps!["health_check_config", "port_value"]);
     let text =
         "this endpoint's address has no port that health checks could replace: Envoy refuses the cluster, or crashes";
     let help = "remove `port_value`, or give `health_check_config` a `socket_address` of its own";

@@ -1,6 +1,6 @@
 //! Fields that exclude each other, and fields of which Envoy needs one, beyond what its descriptors say.
 
-use super::site::{Site, Step};
+use super::site::{Site, Step, rows};
 use crate::diagnostic::Findings;
 use crate::envoy::field;
 
@@ -32,7 +32,7 @@ const NEEDED: &[(&str, &[&str])] = &[
 const MANAGER: &str = super::facts::MANAGER;
 
 pub(super) fn check(name: &str, site: &Site<'_>, findings: &mut Findings) {
-    for (_, first, second) in EXCLUSIVE.iter().filter(|(message, ..)| *message == name) {
+    for (_, first, second) in rows(EXCLUSIVE, name, |row| row.0) {
         if [first, second].iter().all(|name| field::is_set(site.message, name)) {
             let text = format!("`{first}` and `{second}` exclude each other: Envoy refuses the resource");
             let place = site.span(&[Step::Field(first)]);
@@ -43,7 +43,7 @@ pub(super) fn check(name: &str, site: &Site<'_>, findings: &mut Findings) {
             );
         }
     }
-    for (_, fields) in NEEDED.iter().filter(|(message, _)| *message == name) {
+    for (_, fields) in rows(NEEDED, name, |row| row.0) {
         if site.is_whole() && !fields.iter().any(|name| field::is_set(site.message, name)) {
             let text = match fields {
                 [one] => format!("`{one}` is required"),

@@ -26,9 +26,9 @@ pub(super) fn cluster(site: &Site<'_>, findings: &mut Findings) {
         let help = "write `type: EDS`, or remove it";
         findings.push(site.error("eds-config", steps!["eds_cluster_config"], text).help(help));
     }
-    let mut endpoints = Vec::new();
+    let (mut endpoints, base) = (Vec::new(), site.at(steps!["load_assignment"]));
     if let Some(assignment) = field::message(message, "load_assignment") {
-        collect(assignment, &site.at(steps!["load_assignment"]), &mut endpoints);
+        collect(assignment, &base, &mut endpoints);
     }
     let localities = field::message(message, "load_assignment")
         .map_or(0, |assignment| field::messages(assignment, "endpoints").count());

@@ -8,10 +8,13 @@ use super::site::{Site, below, steps};
 use crate::diagnostic::{Finding, Findings};
 use crate::envoy::{DynamicMessage, Path, field};
 
-/// A load assignment, inside a cluster or served by itself.
-pub(super) fn assignment(site: &Site<'_>, findings: &mut Findings) {
+pub(super) const ASSIGNMENT: &str = "envoy.config.endpoint.v3.ClusterLoadAssignment";
+
+/// A load assignment, inside a cluster or served by itself. What Envoy takes and gRPC clients do not goes to `suspicious`.
+pub(super) fn assignment(site: &Site<'_>, suspicious: &mut Vec<Finding>, findings: &mut Findings) {
     let mut endpoints = Vec::new();
     collect(site.message, site.path, &mut endpoints);
+    flaws(site, &endpoints, suspicious);
     let alone = site.path.segments().is_empty();
     if alone {
         let why = "names of endpoints that are served over EDS are not resolved";
@@ -25,10 +28,10 @@ pub(super) fn assignment(site: &Site<'_>, findings: &mut Findings) {
             format!("the load assignment `{name}` has no endpoints: Envoy answers every request for it with 503");
         findings.push(site.warning("no-endpoints", steps![], text).help("give it `endpoints: [...]`"));
     }
-    for Endpoint { path, address, port, .. } in &endpoints {
-        if *port == Some(0) {
-            let text = format!("nothing listens on port 0 of `{address}`");
-            let path = below(path, steps!["port_value"]);
+    for endpoint in &endpoints {
+        if endpoint.port == Some(0) {
+            let text = format!("nothing listens on port 0 of `{}`", endpoint.address);
+            let path = below(&endpoint.path(), steps!["port_value"]);
             findings.push(
                 site.resource.error_unless_verbatim("port-zero", &path, text).help("write the port of the service"),
             );
@@ -37,22 +40,21 @@ pub(super) fn assignment(site: &Site<'_>, findings: &mut Findings) {
 }
 
 /// What Envoy takes and yet is hardly meant; gRPC clients refuse it.
-pub(super) fn flaws(site: &Site<'_>, flaws: &mut Vec<Finding>) {
-    let mut endpoints = Vec::new();
-    collect(site.message, site.path, &mut endpoints);
-    let mut first: BTreeMap<(u64, &str, u64), &Path> = BTreeMap::new();
-    for Endpoint { path, address, port, priority, has_resolver: _ } in &endpoints {
-        let Some(port) = port.filter(|port| *port != 0) else { continue };
-        if let Some(first) = first.get(&(*priority, *address, port)) {
+fn flaws(site: &Site<'_>, endpoints: &[Endpoint<'_>], flaws: &mut Vec<Finding>) {
+    let mut first: BTreeMap<(u64, &str, u64), &Endpoint<'_>> = BTreeMap::new();
+    for endpoint in endpoints {
+        let Endpoint { address, priority, .. } = *endpoint;
+        let Some(port) = endpoint.port.filter(|port| *port != 0) else { continue };
+        if let Some(first) = first.get(&(priority, address, port)) {
             let text = format!("the endpoint `{address}` with port {port} is given twice");
             flaws.push(
                 site.resource
-                    .warning("duplicate-endpoint", path, text)
-                    .related(site.resource.span(first), "first given here")
+                    .warning("duplicate-endpoint", &endpoint.path(), text)
+                    .related(site.resource.span(&first.path()), "first given here")
                     .help("to send it more requests give it a `load_balancing_weight`"),
             );
         } else {
-            first.insert((*priority, address, port), path);
+            first.insert((priority, address, port), endpoint);
         }
     }
     flaws.extend(gap(site));
@@ -73,9 +75,9 @@ fn gap(site: &Site<'_>) -> Option<Finding> {
 
 /// Host names where nothing resolves them.
 pub(super) fn host_names(site: &Site<'_>, endpoints: &[Endpoint<'_>], why: &str, help: &str, findings: &mut Findings) {
-    for Endpoint { path, address, .. } in endpoints.iter().filter(|endpoint| endpoint.needs_resolving()) {
-        let text = format!("`{address}` is not an IP address, and {why}");
-        let path = below(path, steps!["address"]);
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.needs_resolving()) {
+        let text = format!("`{}` is not an IP address, and {why}", endpoint.address);
+        let path = below(&endpoint.path(), steps!["address"]);
         findings.push(site.resource.error("host-name", &path, text).help(help));
     }
 }
@@ -92,8 +94,10 @@ pub(super) fn has_any(assignment: &DynamicMessage) -> bool {
 
 /// An endpoint's socket address.
 pub(super) struct Endpoint<'a> {
-    /// To the socket address.
-    path: Path,
+    /// To the load assignment.
+    base: &'a Path,
+    /// Its locality, and its position there.
+    at: (usize, usize),
     address: &'a str,
     /// `None` if the port has a name.
     port: Option<u64>,
@@ -103,13 +107,20 @@ pub(super) struct Endpoint<'a> {
 }
 
 impl Endpoint<'_> {
+    /// To the socket address. Few endpoints are spoken of, so it is put together when one is.
+    fn path(&self) -> Path {
+        let (locality, index) = self.at;
+        let at = steps!["endpoints", locality, "lb_endpoints", index, "endpoint", "address", "socket_address"];
+        below(self.base, at)
+    }
+
     fn needs_resolving(&self) -> bool {
         !self.has_resolver && self.address.parse::<IpAddr>().is_err()
     }
 }
 
 /// The socket addresses of a load assignment, each with its path.
-pub(super) fn collect<'a>(assignment: &'a DynamicMessage, path: &Path, endpoints: &mut Vec<Endpoint<'a>>) {
+pub(super) fn collect<'a>(assignment: &'a DynamicMessage, base: &'a Path, endpoints: &mut Vec<Endpoint<'a>>) {
     for (locality, group) in field::messages(assignment, "endpoints").enumerate() {
         let priority = field::unsigned(group, "priority").unwrap_or_default();
         for (index, endpoint) in field::messages(group, "lb_endpoints").enumerate() {
@@ -117,12 +128,21 @@ pub(super) fn collect<'a>(assignment: &'a DynamicMessage, path: &Path, endpoints
                 .and_then(|endpoint| field::message(endpoint, "address"))
                 .and_then(|address| field::message(address, "socket_address"));
             let Some(socket) = socket else { continue };
-            let Some(address) = field::string(socket, "address") else { continue };
-            let named = field::string(socket, "named_port").is_some();
-            let port = (!named).then(|| field::unsigned(socket, "port_value").unwrap_or_default());
-            let at = steps!["endpoints", locality, "lb_endpoints", index, "endpoint", "address", "socket_address"];
-            let has_resolver = field::string(socket, "resolver_name").is_some_and(|name| !name.is_empty());
-            endpoints.push(Endpoint { path: below(path, at), address, port, priority, has_resolver });
+            let mut endpoint =
+                Endpoint { base, at: (locality, index), address: "", port: Some(0), priority, has_resolver: false };
+            // Few of its fields are set, and there are many endpoints.
+            for (field, value) in socket.fields() {
+                match field.name() {
+                    "address" => endpoint.address = value.as_str().unwrap_or_default(),
+                    "port_value" => endpoint.port = value.as_u32().map(u64::from),
+                    "named_port" => endpoint.port = None,
+                    "resolver_name" => endpoint.has_resolver = true,
+                    _ => {}
+                }
+            }
+            if !endpoint.address.is_empty() {
+                endpoints.push(endpoint);
+            }
         }
     }
 }

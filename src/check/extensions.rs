@@ -1,6 +1,6 @@
 //! Extensions that say too little, or stand where Envoy does not look for them.
 
-use super::site::{Site, steps};
+use super::site::{Site, rows, steps};
 use crate::diagnostic::{Findings, did_you_mean};
 use crate::envoy::{extensions::Category, field};
 
@@ -23,7 +23,7 @@ const OPTIONS: Category = Category::of(
 
 /// An extension is known by the type of its configuration, not by its name.
 pub(super) fn wrapper(name: &str, site: &Site<'_>, findings: &mut Findings) {
-    let Some((_, category)) = WRAPPERS.iter().find(|(message, _)| *message == name) else { return };
+    let [(_, category)] = rows(&WRAPPERS, name, |row| row.0) else { return };
     let given = ["typed_config", "config_discovery"].iter().any(|name| field::message(site.message, name).is_some());
     if given || !site.is_whole() || field::boolean(site.message, "is_optional") {
         return;

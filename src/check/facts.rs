@@ -1,6 +1,5 @@
 //! What the walk through a resource notes for the checks that need to see several resources.
 
-use super::endpoints;
 use super::references::{self, Reference};
 use super::site::{Site, steps};
 use super::tls_material::Certificate;
@@ -124,7 +123,6 @@ impl Facts {
                     .filter(|(_, header)| field::string(header, "name").is_some_and(|name| name.starts_with(':')));
                 self.pseudo_headers.extend(pseudo.map(|(index, _)| site.at(steps!["headers", index])));
             }
-            "envoy.config.endpoint.v3.ClusterLoadAssignment" => endpoints::flaws(site, &mut self.flaws),
             "envoy.config.route.v3.RouteAction" | "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" => {
                 self.target(site);
             }

@@ -58,7 +58,7 @@ pub(super) fn manager(site: &Site<'_>, findings: &mut Findings) {
 }
 
 fn duplicates(site: &Site<'_>, filters: &[&DynamicMessage], findings: &mut Findings) {
-    let is_api = site.path.segments().first().is_some_and(|first| *first == Segment::Field("api_listener".to_owned()));
+    let is_api = site.path.segments().first().is_some_and(|first| *first == Segment::Field("api_listener".into()));
     let mut first = BTreeMap::new();
     for (index, filter) in filters.iter().enumerate() {
         let name = field::string(filter, "name").unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Limits: a maximum below its minimum, and values that Envoy measures when it loads them.
 
-use super::site::{Site, Step, steps};
+use super::site::{Site, Step, rows, steps};
 use crate::diagnostic::Findings;
 use crate::envoy::{DynamicMessage, field};
 
@@ -28,7 +28,7 @@ const PAIRS: &[(&str, &str, Option<i128>, &str)] = &[
 
 /// An upper limit that is below the lower one.
 pub(super) fn pairs(name: &str, site: &Site<'_>, findings: &mut Findings) {
-    for (_, low, default, high) in PAIRS.iter().filter(|(message, ..)| *message == name) {
+    for (_, low, default, high) in rows(PAIRS, name, |row| row.0) {
         let given = number(site.message, low);
         let (Some(least), Some(most)) = (given.or(*default), number(site.message, high)) else { continue };
         if most >= least || !site.is_whole() {

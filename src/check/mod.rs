@@ -157,6 +157,9 @@ fn alone(schema: &Schema, resource: &Checked, now: i64, findings: &mut Findings)
         let descriptor = message.descriptor();
         let site = Site { schema, resource, path, message };
         facts.note(descriptor.full_name(), &site);
+        if descriptor.full_name() == endpoints::ASSIGNMENT {
+            endpoints::assignment(&site, &mut facts.flaws, findings);
+        }
         if holds_tls {
             tls::check(descriptor.full_name(), &site, now, &mut facts, findings);
         }
@@ -185,7 +188,6 @@ fn each(name: &str, site: &Site<'_>, findings: &mut Findings) {
         "envoy.config.cluster.v3.Cluster.MaglevLbConfig"
         | "envoy.extensions.load_balancing_policies.maglev.v3.Maglev" => limits::maglev(site, findings),
         "envoy.config.cluster.v3.CircuitBreakers" => clusters::thresholds(site, findings),
-        "envoy.config.endpoint.v3.ClusterLoadAssignment" => endpoints::assignment(site, findings),
         "envoy.config.core.v3.BindConfig" => sockets::source(site, findings),
         "envoy.config.core.v3.CidrRange" => listeners::range(site, findings),
         "envoy.config.core.v3.HealthCheck.HttpHealthCheck" => health::statuses(site, findings),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::Index;
-use super::site::{Site, steps};
+use super::site::{Site, rows, steps};
 use super::{Checked, Noted};
 use crate::diagnostic::{Findings, did_you_mean};
 use crate::envoy::{DynamicMessage, Kind, Path, field};
@@ -64,8 +64,7 @@ pub(super) struct Reference {
 
 /// Notes the names in a message.
 pub(super) fn note(full_name: &str, site: &Site<'_>, references: &mut Vec<Reference>) {
-    let fields = CLUSTER_FIELDS.iter().filter(|(holder, _)| *holder == full_name);
-    for (_, name) in fields {
+    for (_, name) in rows(CLUSTER_FIELDS, full_name, |row| row.0) {
         for (path, cluster) in strings(site, name) {
             let name = cluster.to_owned();
             references.push(Reference { kind: Kind::Cluster, name, path, grpc: full_name == ENVOY_GRPC, needed: true });

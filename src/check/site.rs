@@ -87,6 +87,15 @@ impl Site<'_> {
     }
 }
 
+/// The rows of a table that are about a message. A table is in the order of the messages' full names: every message of every
+/// resource is looked up.
+pub(super) fn rows<'t, T>(table: &'t [T], name: &str, message: impl Fn(&T) -> &str) -> &'t [T] {
+    debug_assert!(table.is_sorted_by(|a, b| message(a) <= message(b)), "a table is out of order");
+    let start = table.partition_point(|row| message(row) < name);
+    let count = table[start..].partition_point(|row| message(row) == name);
+    &table[start..start + count]
+}
+
 /// Whether a path leads to something inside what another path leads to.
 pub(super) fn is_inside(inner: &Path, outer: &Path) -> bool {
     inner.segments().starts_with(outer.segments())

@@ -39,6 +39,15 @@ pub(super) fn unpack(schema: &Schema, any: &DynamicMessage) -> Option<DynamicMes
     DynamicMessage::decode(descriptor, payload(any)).ok()
 }
 
+/// The same, if there is more than one way to encode it.
+pub(super) fn unpack_open(schema: &Schema, any: &DynamicMessage) -> Option<DynamicMessage> {
+    let descriptor = schema.message(message_name(&type_url(any))?)?;
+    if !schema.catalog().is_order_open(&descriptor) {
+        return None;
+    }
+    DynamicMessage::decode(descriptor, payload(any)).ok()
+}
+
 /// Fills an `Any`.
 pub(super) fn pack(any: &mut DynamicMessage, type_url: &str, payload: Vec<u8>) {
     any.set_field_by_number(TYPE_URL, Value::String(type_url.to_owned()));

@@ -2,12 +2,16 @@
 //!
 //! Protobuf leaves the order of map entries open, and the maps in memory are hash maps. Here entries are sorted by their
 //! bytes, and the payloads of `Any`s are brought into the same form. Unknown fields are kept.
+//!
+//! Each message is written once, and its length is put before it: asking for lengths in advance would look at everything
+//! again at every level.
 
-use bytes::{Buf as _, Bytes};
 use prost::DecodeError;
 use prost::Message as _;
-use prost::encoding::{DecodeContext, WireType, decode_key, encode_key, encode_varint, skip_field};
-use prost_reflect::{DynamicMessage, Kind as FieldKind, MessageDescriptor, ReflectMessage as _, Value};
+use prost::encoding::{WireType, encode_key, encode_varint};
+use prost_reflect::{
+    DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind as FieldKind, MapKey, ReflectMessage as _, Value,
+};
 
 use super::{Kind, MAX_DEPTH, Schema, any};
 
@@ -15,7 +19,9 @@ use super::{Kind, MAX_DEPTH, Schema, any};
 ///
 /// What nests deeper than [`MAX_DEPTH`] is copied as it is; [`json::read`](super::json::read) does not let such messages in.
 pub fn encode(schema: &Schema, message: &DynamicMessage) -> Vec<u8> {
-    encode_at(schema, message, 0)
+    let mut out = Vec::new();
+    write_message(schema, message, 0, &mut out);
+    out
 }
 
 /// Decodes the message of a kind.
@@ -27,134 +33,155 @@ pub fn decode(schema: &Schema, kind: Kind, bytes: &[u8]) -> Result<DynamicMessag
     DynamicMessage::decode(descriptor, bytes)
 }
 
-pub(super) fn encode_at(schema: &Schema, message: &DynamicMessage, depth: usize) -> Vec<u8> {
-    let bytes = Bytes::from(message.encode_to_vec());
-    let descriptor = message.descriptor();
-    if !is_order_open(schema, message, depth) {
-        return bytes.into();
+/// Appends the fields of a message in the order of their numbers.
+fn write_message(schema: &Schema, message: &DynamicMessage, depth: usize, out: &mut Vec<u8>) {
+    if depth >= MAX_DEPTH {
+        return message.encode(out).expect("a vector grows");
     }
-    let mut out = Vec::with_capacity(bytes.len());
-    let walk = Walk { schema };
-    match walk.message(&descriptor, bytes.clone(), depth, &mut out) {
-        Ok(()) => out,
-        Err(_) => bytes.into(),
+    if message.descriptor().full_name() == any::ANY
+        && let Some(payload) = any::unpack_open(schema, message)
+    {
+        let mut packed = message.clone();
+        let mut bytes = Vec::new();
+        write_message(schema, &payload, depth + 1, &mut bytes);
+        any::pack(&mut packed, &any::type_url(message), bytes);
+        return packed.encode(out).expect("a vector grows");
     }
-}
-
-/// Whether anything in a message could stand in another order: several entries of a map, or what is packed in an `Any`.
-fn is_order_open(schema: &Schema, message: &DynamicMessage, depth: usize) -> bool {
-    let descriptor = message.descriptor();
-    if depth >= MAX_DEPTH || !schema.catalog().is_order_open(&descriptor) {
-        return false;
-    }
-    let inside = |value: &Value| value.as_message().is_some_and(|inner| is_order_open(schema, inner, depth + 1));
-    descriptor.full_name() == any::ANY
-        || message.fields().any(|(_, value)| match value {
-            Value::List(items) => items.iter().any(inside),
-            Value::Map(entries) => entries.len() > 1 || entries.values().any(inside),
-            value => inside(value),
-        })
-}
-
-struct Walk<'a> {
-    schema: &'a Schema,
-}
-
-impl Walk<'_> {
-    /// Appends the canonical form of an encoded message whose fields stand in the order of their numbers.
-    fn message(
-        &self,
-        descriptor: &MessageDescriptor,
-        mut bytes: Bytes,
-        depth: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
-        if depth >= MAX_DEPTH || !self.schema.catalog().is_order_open(descriptor) {
-            out.extend_from_slice(&bytes);
-            return Ok(());
+    let mut unknown = message.unknown_fields().peekable();
+    let mut write = |field: &Field, value: &Value| {
+        while let Some(unknown) = unknown.next_if(|unknown| unknown.number() < field.number) {
+            unknown.encode(out);
         }
-        if descriptor.full_name() == any::ANY {
-            return self.any(descriptor, bytes, depth, out);
+        write_field(schema, field, value, depth, out);
+    };
+    let mut extensions = message.extensions().map(|(field, value)| (Field::of_extension(&field), value)).peekable();
+    for (field, value) in message.fields() {
+        let field = Field::of(&field);
+        while let Some((extension, value)) = extensions.next_if(|(extension, _)| extension.number < field.number) {
+            write(&extension, value);
         }
-        let mut entries = Entries::default();
-        while bytes.has_remaining() {
-            let whole = bytes.clone();
-            let (number, wire_type) = decode_key(&mut bytes)?;
-            let field = descriptor.get_field(number).filter(|_| wire_type == WireType::LengthDelimited);
-            let inner = field.and_then(|field| match field.kind() {
-                FieldKind::Message(inner) => Some((field.is_map(), inner)),
-                _ => None,
-            });
-            if let Some((is_map, inner)) = inner {
-                let mut payload = Bytes::new();
-                prost::encoding::bytes::merge(wire_type, &mut payload, &mut bytes, DecodeContext::default())?;
-                let mut canonical = Vec::with_capacity(payload.len());
-                self.message(&inner, payload, depth + 1, &mut canonical)?;
-                if is_map {
-                    entries.add(number, canonical, out);
-                } else {
-                    entries.flush(out);
-                    write_bytes(number, &canonical, out);
+        write(&field, value);
+    }
+    extensions.for_each(|(extension, value)| write(&extension, value));
+    unknown.for_each(|unknown| unknown.encode(out));
+}
+
+/// How a field is written.
+struct Field {
+    number: u32,
+    kind: FieldKind,
+    is_packed: bool,
+    is_group: bool,
+}
+
+impl Field {
+    fn of(field: &FieldDescriptor) -> Self {
+        let (is_packed, is_group) = (field.is_packed(), field.is_group());
+        Self { number: field.number(), kind: field.kind(), is_packed, is_group }
+    }
+
+    fn of_extension(field: &ExtensionDescriptor) -> Self {
+        let (is_packed, is_group) = (field.is_packed(), field.is_group());
+        Self { number: field.number(), kind: field.kind(), is_packed, is_group }
+    }
+}
+
+fn write_field(schema: &Schema, field: &Field, value: &Value, depth: usize, out: &mut Vec<u8>) {
+    let Field { number, kind, is_packed, is_group } = field;
+    match value {
+        Value::Message(inner) if *is_group => prost::encoding::group::encode(*number, inner, out),
+        Value::Message(inner) => write_delimited(*number, out, |out| write_message(schema, inner, depth + 1, out)),
+        Value::List(items) if *is_packed => {
+            write_delimited(*number, out, |out| items.iter().for_each(|item| write_packed(kind, item, out)));
+        }
+        Value::List(items) => items.iter().for_each(|item| write_field(schema, field, item, depth, out)),
+        Value::Map(entries) => {
+            let FieldKind::Message(shape) = kind else { return };
+            let (key_kind, value_kind) = (shape.map_entry_key_field().kind(), shape.map_entry_value_field().kind());
+            let entry = |(key, value): (&MapKey, &Value)| {
+                let mut bytes = Vec::new();
+                let key = Value::from(key.clone());
+                if !key.is_default(&key_kind) {
+                    write_scalar(1, &key_kind, &key, &mut bytes);
                 }
-            } else {
-                skip_field(wire_type, number, &mut bytes, DecodeContext::default())?;
-                entries.flush(out);
-                out.extend_from_slice(&whole[..whole.len() - bytes.len()]);
+                match value {
+                    Value::Message(inner) => {
+                        write_delimited(2, &mut bytes, |out| write_message(schema, inner, depth + 2, out));
+                    }
+                    scalar if scalar.is_default(&value_kind) => {}
+                    scalar => write_scalar(2, &value_kind, scalar, &mut bytes),
+                }
+                bytes
+            };
+            let mut encoded: Vec<Vec<u8>> = entries.iter().map(entry).collect();
+            encoded.sort();
+            for entry in encoded {
+                write_delimited(*number, out, |out| out.extend_from_slice(&entry));
             }
         }
-        entries.flush(out);
-        Ok(())
-    }
-
-    fn any(
-        &self,
-        descriptor: &MessageDescriptor,
-        bytes: Bytes,
-        depth: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
-        let mut any = DynamicMessage::decode(descriptor.clone(), bytes)?;
-        if let Some(payload) = any::unpack(self.schema, &any) {
-            let url = any::type_url(&any);
-            any::pack(&mut any, &url, encode_at(self.schema, &payload, depth + 1));
-        }
-        any.encode(out).expect("a vector grows");
-        Ok(())
+        scalar => write_scalar(*number, kind, scalar, out),
     }
 }
 
-/// The entries of the map field that is being read; they stand next to each other.
-#[derive(Default)]
-struct Entries {
-    number: u32,
-    encoded: Vec<Vec<u8>>,
-}
-
-impl Entries {
-    fn add(&mut self, number: u32, entry: Vec<u8>, out: &mut Vec<u8>) {
-        if number != self.number {
-            self.flush(out);
-            self.number = number;
-        }
-        self.encoded.push(entry);
-    }
-
-    fn flush(&mut self, out: &mut Vec<u8>) {
-        self.encoded.sort();
-        for entry in self.encoded.drain(..) {
-            write_bytes(self.number, &entry, out);
-        }
-    }
-}
-
-fn write_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
+/// Appends what `write` appends, with its field number and length before it.
+fn write_delimited(number: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     encode_key(number, WireType::LengthDelimited, out);
-    encode_varint(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
+    let start = out.len();
+    out.push(0);
+    write(out);
+    let length = out.len() - start - 1;
+    if let Ok(short @ ..0x80) = u8::try_from(length) {
+        out[start] = short;
+    } else {
+        let mut longer = Vec::with_capacity(10);
+        encode_varint(length as u64, &mut longer);
+        out.splice(start..=start, longer);
+    }
+}
+
+/// How numbers of each kind are written, alone and in packed lists.
+macro_rules! numbers {
+    ($($kind:pat, $value:ident, $codec:ident;)*) => {
+        fn write_scalar(number: u32, kind: &FieldKind, value: &Value, out: &mut Vec<u8>) {
+            match (kind, value) {
+                $(($kind, Value::$value(value)) => prost::encoding::$codec::encode(number, value, out),)*
+                (FieldKind::String, Value::String(text)) => prost::encoding::string::encode(number, text, out),
+                (FieldKind::Bytes, Value::Bytes(bytes)) => prost::encoding::bytes::encode(number, bytes, out),
+                (kind, value) => unreachable!("a dynamic message does not take {value:?} for {kind:?}"),
+            }
+        }
+
+        /// The value without its field number.
+        fn write_packed(kind: &FieldKind, value: &Value, out: &mut Vec<u8>) {
+            let mut encoded = Vec::with_capacity(12);
+            write_scalar(1, kind, value, &mut encoded);
+            // The key of field 1 is one byte.
+            out.extend_from_slice(&encoded[1..]);
+        }
+    };
+}
+
+numbers! {
+    FieldKind::Bool, Bool, bool;
+    FieldKind::Int32, I32, int32;
+    FieldKind::Sint32, I32, sint32;
+    FieldKind::Sfixed32, I32, sfixed32;
+    FieldKind::Int64, I64, int64;
+    FieldKind::Sint64, I64, sint64;
+    FieldKind::Sfixed64, I64, sfixed64;
+    FieldKind::Uint32, U32, uint32;
+    FieldKind::Fixed32, U32, fixed32;
+    FieldKind::Uint64, U64, uint64;
+    FieldKind::Fixed64, U64, fixed64;
+    FieldKind::Float, F32, float;
+    FieldKind::Double, F64, double;
+    FieldKind::Enum(_), EnumNumber, int32;
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::diagnostic::Findings;
     use crate::envoy::testing::tree;
@@ -215,15 +242,46 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_is_open_the_bytes_are_the_usual_ones() {
+        let schema = Schema::embedded();
+        let long = "x".repeat(300);
+        let text = format!(
+            "{{name: {long}, filter_chains: [{{filter_chain_match: {{source_ports: [1, 300, 65535], server_names: [a, b], \
+             source_type: EXTERNAL, destination_port: 0}}, transport_socket_connect_timeout: 1.5s}}, {{}}], \
+             per_connection_buffer_limit_bytes: 0, tcp_backlog_size: 4294967295, bypass_overload_manager: true}}"
+        );
+        let descriptor = schema.message(Kind::Listener.message()).unwrap();
+        let mut findings = Findings::new();
+        let message = json::read(&schema, &descriptor, &tree(&text), &mut Path::new(), &mut findings);
+        assert!(findings.is_empty(), "{findings:?}");
+        assert_eq!(encode(&schema, &message), message.encode_to_vec());
+        // Doubles, floats, signed numbers and bytes, as rules are written in them.
+        let descriptor = schema.message("validate.FieldRules").unwrap();
+        for rules in [
+            "{double: {const: -1.5, in: [0, 2.5]}}",
+            "{float: {const: -1.5, in: [0, 2.5]}}",
+            "{sint32: {const: -7, in: [-1, 0, 300]}}",
+            "{int64: {const: -7, in: [-1, 0, 9223372036854775807]}}",
+            "{sfixed64: {const: -7, in: [-1, 300]}}",
+            "{fixed32: {const: 7, in: [1, 300]}}",
+            "{bytes: {const: AAEC, in: [AAEC, AA==]}}",
+        ] {
+            let message = json::read(&schema, &descriptor, &tree(rules), &mut Path::new(), &mut findings);
+            assert!(findings.is_empty(), "{rules}: {findings:?}");
+            assert_eq!(encode(&schema, &message), message.encode_to_vec(), "{rules}");
+        }
+    }
+
+    #[test]
     fn an_any_in_another_order_is_brought_into_the_same() {
         let schema = Schema::embedded();
         let metadata = |keys: [&str; 2]| {
             let mut out = Vec::new();
             for key in keys {
                 let mut entry = Vec::new();
-                write_bytes(1, key.as_bytes(), &mut entry);
-                write_bytes(2, b"", &mut entry);
-                write_bytes(1, &entry, &mut out);
+                prost::encoding::bytes::encode(1, &Bytes::copy_from_slice(key.as_bytes()), &mut entry);
+                prost::encoding::bytes::encode(2, &Bytes::new(), &mut entry);
+                prost::encoding::bytes::encode(1, &Bytes::from(entry), &mut out);
             }
             out
         };

@@ -3,7 +3,10 @@
 //! Every key and every value knows its place in a source file. What the expansion adds points at the text that asked
 //! for it, so that a finding about a generated field still names a line that the user wrote.
 
+use std::cmp::Ordering;
 use std::fmt;
+
+use prost_reflect::FieldDescriptor;
 
 use super::place;
 use crate::diagnostic::Span;
@@ -131,11 +134,75 @@ impl Node {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Segment {
     /// A field of a message, by its proto name, or a key of the tree.
-    Field(String),
+    Field(FieldName),
     /// An element of a list.
     Index(usize),
     /// A key of a proto map.
     Key(String),
+}
+
+/// The name of a field. Walks step into many fields and speak of few, so a name that a descriptor has is not copied.
+#[derive(Clone, Debug)]
+pub struct FieldName(Name);
+
+#[derive(Clone, Debug)]
+enum Name {
+    Known(FieldDescriptor),
+    Text(String),
+}
+
+impl FieldName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Name::Known(field) => field.name(),
+            Name::Text(name) => name,
+        }
+    }
+}
+
+impl From<&FieldDescriptor> for FieldName {
+    fn from(field: &FieldDescriptor) -> Self {
+        Self(Name::Known(field.clone()))
+    }
+}
+
+impl From<&str> for FieldName {
+    fn from(name: &str) -> Self {
+        Self(Name::Text(name.to_owned()))
+    }
+}
+
+impl From<&String> for FieldName {
+    fn from(name: &String) -> Self {
+        Self::from(name.as_str())
+    }
+}
+
+impl PartialEq for FieldName {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for FieldName {}
+
+impl PartialOrd for FieldName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for FieldName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl fmt::Display for FieldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// A field path such as `clusters[0].metadata.filter_metadata["envoy.lb"]`.
@@ -149,7 +216,7 @@ impl Path {
     }
 
     /// Steps into a field.
-    pub fn field(&mut self, name: impl Into<String>) {
+    pub fn field(&mut self, name: impl Into<FieldName>) {
         self.0.push(Segment::Field(name.into()));
     }
 
@@ -178,7 +245,7 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, segment) in self.0.iter().enumerate() {
             match segment {
-                Segment::Field(name) if position == 0 => f.write_str(name)?,
+                Segment::Field(name) if position == 0 => write!(f, "{name}")?,
                 Segment::Field(name) => write!(f, ".{name}")?,
                 Segment::Index(index) => write!(f, "[{index}]")?,
                 Segment::Key(key) => write!(f, "[{key:?}]")?,

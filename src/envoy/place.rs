@@ -25,7 +25,7 @@ pub(super) fn locate<'a>(root: &'a Node, segments: &[Segment]) -> Place<'a> {
                 (entry.map(|entry| entry.key_span), entry.map(|entry| &entry.value))
             }
             Segment::Field(name) => {
-                let entry = find(node, name);
+                let entry = find(node, name.as_str());
                 (entry.map(|entry| entry.key_span), entry.map(|entry| &entry.value))
             }
         };

@@ -37,12 +37,12 @@ impl Visitor<'_> {
         for (field, value) in message.fields() {
             match value {
                 Value::Message(inner) => {
-                    self.path.field(field.name());
+                    self.path.field(&field);
                     self.message(inner, depth + 1);
                     self.path.pop();
                 }
                 Value::List(items) if matches!(items.first(), Some(Value::Message(_))) => {
-                    self.path.field(field.name());
+                    self.path.field(&field);
                     for (index, inner) in items.iter().enumerate() {
                         if let Value::Message(inner) = inner {
                             self.path.index(index);
@@ -53,7 +53,7 @@ impl Visitor<'_> {
                     self.path.pop();
                 }
                 Value::Map(entries) => {
-                    self.path.field(field.name());
+                    self.path.field(&field);
                     let mut entries: Vec<(&MapKey, &Value)> = entries.iter().collect();
                     entries.sort_by(|a, b| a.0.cmp(b.0));
                     for (key, inner) in entries {

@@ -33,7 +33,7 @@ const HELP: &str =
 pub(super) fn holder(walk: &mut Walk<'_>, message: &MessageDescriptor, object: Object) -> Object {
     let object = object.filter_map(|Entry { key, key_span, value }| {
         let Some(field) = data_source(message, &key) else { return Some(Entry { key, key_span, value }) };
-        walk.path.field(field.name());
+        walk.path.field(&field);
         let value = match value.value {
             Value::String(_) => content(walk, value),
             Value::List(items) => {

@@ -132,7 +132,7 @@ fn scope(walk: &Walk<'_>, chain: &Object, listener: &Scope) -> Scope {
     let server_names = chain.get("filter_chain_match").and_then(|matches| find(matches, "server_names"));
     let first = server_names.and_then(Node::items).and_then(<[Node]>::first).and_then(Node::as_str);
     let own = chain.get("name").and_then(Node::as_str).filter(|name| !name.is_empty()).or(first);
-    let is_default = walk.path.segments().last() == Some(&Segment::Field("default_filter_chain".to_owned()));
+    let is_default = walk.path.segments().last() == Some(&Segment::Field("default_filter_chain".into()));
     match own.or(is_default.then_some("default")) {
         Some(own) => Scope::Named { name: format!("{name}/{own}"), chains: *chains },
         None => Scope::Unnamed { listener: name.clone(), chain: chain.span },

@@ -209,7 +209,7 @@ impl<'a> Walk<'a> {
         let entry = |entry: Entry| {
             let field = message.get_field_by_name(&entry.key).or_else(|| message.get_field_by_json_name(&entry.key));
             let Some(field) = field else { return self.unknown(message, entry) };
-            self.path.field(field.name());
+            self.path.field(&field);
             let span = entry.value.span;
             // `null` says that something was there and is complained about already.
             let value = self.field(&field, entry.value).unwrap_or(Node { span, value: Value::Null });

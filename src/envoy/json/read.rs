@@ -158,7 +158,7 @@ impl Reader<'_> {
                 self.unknown_field(&descriptor, entry);
                 continue;
             };
-            self.path.field(field.name());
+            self.path.field(&field);
             if self.is_first_of_its_kind(&field, entry, &seen) {
                 let is_set = !entry.value.is_null() || takes_null(&field);
                 if is_set && let Some(value) = self.field(&field, &entry.value) {
@@ -178,7 +178,7 @@ impl Reader<'_> {
         let meant = did_you_mean(&entry.key, names.iter().map(FieldDescriptor::name));
         if let Some(meant) = meant {
             let mut suspect = self.path.segments().to_vec();
-            suspect.push(Segment::Field(meant.to_owned()));
+            suspect.push(Segment::Field(meant.into()));
             self.mistakes.places.insert(suspect);
         }
         let removed = descriptor.reserved_names().any(|name| name == entry.key);

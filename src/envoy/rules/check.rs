@@ -132,13 +132,13 @@ impl Checker<'_> {
         }
         if !is_set && rule.presence != Presence::Implicit {
             if rule.value.required && rule.presence != Presence::Oneof && !self.was_told_of(field.name()) {
-                self.path.field(field.name());
+                self.path.field(field);
                 self.invalid("required", format!("`{}` is required", field.name()));
                 self.path.pop();
             }
             return;
         }
-        self.path.field(field.name());
+        self.path.field(field);
         if is_set {
             self.deprecation(rule.deprecation, || format!("the field `{}`", field.name()));
         }
@@ -174,7 +174,7 @@ impl Checker<'_> {
         let known = self.schema.extensions().of(Category::CLUSTER).into_iter().find(|known| known.name == name);
         let message = known.and_then(|known| self.schema.message(known.message.as_deref()?));
         let Some(message) = message else { return };
-        self.path.field(rule.field.name());
+        self.path.field(&rule.field);
         self.message(&DynamicMessage::new(message), None, depth + 1);
         self.path.pop();
     }

@@ -58,7 +58,7 @@ fn compiled(text: &str) -> Vec<String> {
     for Native { kind, node, path, .. } in outcome(text).0 {
         let message = schema.message(kind.message()).unwrap();
         let mut start = crate::envoy::Path::new();
-        start.field(path);
+        start.field(&path);
         crate::envoy::compile(&schema, &message, &node, &mut start, &mut findings);
     }
     let errors = findings.as_slice().iter().filter(|finding| finding.level == crate::diagnostic::Level::Error);
