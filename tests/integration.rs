@@ -24,3 +24,4 @@ mod soak;
 mod sotw;
 mod state;
 mod support;
+mod watching;

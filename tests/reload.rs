@@ -1,19 +1,18 @@
-//! Every way in which files change, with real files: what is published, and what is not even looked at twice.
+//! Following files: what is published, and what is not even looked at twice. The ways in which files change are in `watching`.
 //!
 //! Where nothing may happen, a later edit is the fence: it must be the very next content that is judged.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use chancery::diagnostic::{Files, Finding, Findings, Report, Span};
 use chancery::envoy::Kind;
 use chancery::pipeline::{Build, Outcome, World};
-use chancery::reload::{Builder, Metrics, Options, Reload, Status, StatusCell, Trigger, Verdict, WatchMode};
+use chancery::reload::{Builder, Metrics, Mode, Options, Reload, Status, StatusCell, Trigger, Verdict, WatchMode};
 use chancery::snapshot::{DEFAULT_GROUP, Origin, Resource, Selectors, Snapshot, Store, Traits};
 use chancery::source::{Digest, Document, Sources};
 use prometheus_client::registry::Registry;
@@ -31,13 +30,17 @@ pub(crate) const POLL: Options =
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a test does between reading and the verdict; it is told what was read.
+pub(crate) type Meddler = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// The documents' text without comments, with the content of the file behind each `attach FILE;`, is the content of the only
 /// resource; what is empty or says `bad` is refused, and so is what names a file that cannot be read.
-fn builder(judged: Arc<Mutex<Vec<String>>>) -> Builder {
+fn builder(judged: Arc<Mutex<Vec<String>>>, meddle: Meddler) -> Builder {
     Arc::new(move |documents: &[Document], world: &World<'_>, previous: Option<&Snapshot>| {
         let texts: Vec<_> = documents.iter().map(|document| String::from_utf8_lossy(&document.bytes)).collect();
         let text = texts.concat();
         judged.lock().unwrap().push(text.clone());
+        meddle(&text);
         assert!(!text.contains("panic"), "asked to");
         let content: String = text.lines().filter(|line| !line.starts_with('#')).collect();
         let attach = |part: &str| match part.strip_prefix("attach ").and_then(|part| part.strip_suffix(';')) {
@@ -67,8 +70,8 @@ fn builder(judged: Arc<Mutex<Vec<String>>>) -> Builder {
 
 /// A running reload task.
 pub(crate) struct Running {
-    store: Arc<Store>,
-    status: Arc<StatusCell>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) status: Arc<StatusCell>,
     judged: Arc<Mutex<Vec<String>>>,
     registry: Registry,
     trigger: Trigger,
@@ -78,12 +81,17 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn follow(paths: &[&Path], options: Options) -> Self {
+        Self::meddling(paths, options, Arc::new(|_| {}))
+    }
+
+    /// Follows paths, and lets the test do something between reading and the verdict.
+    pub(crate) fn meddling(paths: &[&Path], options: Options, meddle: Meddler) -> Self {
         let sources = Sources::new(paths);
         let (store, judged) = (Arc::new(Store::new()), Arc::default());
         let status = Arc::new(StatusCell::new(sources.names()));
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let build = builder(Arc::clone(&judged));
+        let build = builder(Arc::clone(&judged), meddle);
         let reload = Reload::new(sources, options, build, Arc::clone(&store), Arc::clone(&status), metrics);
         let (trigger, shutdown) = (reload.handle(), CancellationToken::new());
         let mut tasks = JoinSet::new();
@@ -98,7 +106,7 @@ impl Running {
         running
     }
 
-    fn served(&self) -> Option<String> {
+    pub(crate) fn served(&self) -> Option<String> {
         let snapshot = self.store.load()?;
         let resource = snapshot.group(DEFAULT_GROUP)?.get(Kind::Cluster, "content")?;
         Some(String::from_utf8(resource.message().to_vec()).unwrap())
@@ -117,7 +125,7 @@ impl Running {
     }
 
     /// Waits until a status holds.
-    async fn says(&self, holds: impl Fn(&Status) -> bool) -> Arc<Status> {
+    pub(crate) async fn says(&self, holds: impl Fn(&Status) -> bool) -> Arc<Status> {
         let mut news = self.status.subscribe();
         let arrived = async {
             while !holds(&self.status.load()) {
@@ -126,6 +134,11 @@ impl Running {
         };
         assert!(timeout(PATIENCE, arrived).await.is_ok(), "not said; instead: {:?}", self.status.load());
         self.status.load()
+    }
+
+    /// Waits until a hazard is told, or no longer told.
+    pub(crate) async fn says_hazard(&self, code: &str, told: bool) {
+        self.says(|_| self.status.watch().hazards.iter().any(|hazard| hazard.code == code) == told).await;
     }
 
     pub(crate) async fn says_verdict(&self, verdict: Verdict) -> Arc<Status> {
@@ -143,7 +156,7 @@ impl Running {
         self.judged.lock().unwrap().clone()
     }
 
-    fn metric(&self, name: &str) -> u64 {
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
@@ -180,39 +193,6 @@ pub(crate) fn relink(link: &Path, target: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_in_place_is_judged_once_and_whole_however_slow_the_writer() {
-    let (_dir, file) = place();
-    fs::write(&file, "one").unwrap();
-    let running = Running::serving(&file, "one").await;
-    let mut writer = File::create(&file).unwrap();
-    sleep(EVENTS.settle * 4).await;
-    writer.write_all(b"two ").unwrap();
-    sleep(EVENTS.settle * 4).await;
-    writer.write_all(b"halves").unwrap();
-    drop(writer);
-    running.serves("two halves").await;
-    assert_eq!(running.judged(), ["one", "two halves"]);
-    running.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_renamed_over_is_followed_every_time_and_so_is_a_write_after_it() {
-    let (_dir, file) = place();
-    fs::write(&file, "one").unwrap();
-    let running = Running::serving(&file, "one").await;
-    replace(&file, "two");
-    running.serves("two").await;
-    replace(&file, "three");
-    running.serves("three").await;
-    fs::write(&file, "four").unwrap();
-    running.serves("four").await;
-    replace(&file, "five");
-    running.serves("five").await;
-    assert_eq!(running.judged(), ["one", "two", "three", "four", "five"]);
-    running.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_replacement_in_one_step_does_not_wait_for_quiet() {
     let (dir, file) = place();
     let mut volume = Volume { dir: dir.path(), generation: 0 };
@@ -235,51 +215,6 @@ async fn a_replacement_in_one_step_does_not_wait_for_quiet() {
     replace(&file, "five");
     running.serves("five").await;
     assert!(started.elapsed() < patient.settle, "waited for {:?}", started.elapsed());
-    running.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_editor_that_keeps_a_backup_is_followed_every_time() {
-    let (dir, file) = place();
-    fs::write(&file, "0").unwrap();
-    let running = Running::serving(&file, "0").await;
-    for save in 1..=3 {
-        let backup = dir.path().join("topology.yaml~");
-        File::create(dir.path().join("4913")).unwrap();
-        fs::remove_file(dir.path().join("4913")).unwrap();
-        fs::rename(&file, &backup).unwrap();
-        fs::write(&file, save.to_string()).unwrap();
-        fs::remove_file(&backup).unwrap();
-        running.serves(&save.to_string()).await;
-    }
-    running.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_changes_no_byte_is_not_judged() {
-    let (_dir, file) = place();
-    fs::write(&file, "one").unwrap();
-    let running = Running::serving(&file, "one").await;
-    let before = running.says_of("one").await;
-    let touch = || OpenOptions::new().append(true).open(&file).unwrap().set_modified(SystemTime::now()).unwrap();
-    let pause = || sleep(EVENTS.settle * 3);
-    touch();
-    pause().await;
-    fs::write(&file, "one").unwrap();
-    pause().await;
-    replace(&file, "one");
-    pause().await;
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    pause().await;
-    for _ in 0..100 {
-        fs::read(&file).unwrap();
-    }
-    assert_eq!(running.status.load().attempted, before.attempted);
-    fs::write(&file, "two").unwrap();
-    running.says_of("two").await;
-    assert_eq!(running.served().as_deref(), Some("two"));
-    assert_eq!(running.judged(), ["one", "two"]);
-    assert_eq!(running.metric("chancery_reloads_total{result=\"applied\"}"), 2);
     running.end().await;
 }
 
@@ -313,13 +248,13 @@ async fn a_comment_is_judged_and_publishes_nothing() {
 }
 
 /// A volume as the kubelet fills it.
-struct Volume<'a> {
-    dir: &'a Path,
-    generation: usize,
+pub(crate) struct Volume<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) generation: usize,
 }
 
 impl Volume<'_> {
-    fn swap(&mut self, files: &[(&str, &str)]) {
+    pub(crate) fn swap(&mut self, files: &[(&str, &str)]) {
         let old = self.dir.join(format!("..{}", self.generation));
         self.generation += 1;
         let new = format!("..{}", self.generation);
@@ -339,196 +274,6 @@ impl Volume<'_> {
             fs::remove_dir_all(old).unwrap();
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_config_map_is_followed_by_its_file_and_by_its_directory() {
-    for by_directory in [false, true] {
-        let (dir, file) = place();
-        let mut volume = Volume { dir: dir.path(), generation: 0 };
-        volume.swap(&[("topology.yaml", "0")]);
-        let path = if by_directory { dir.path() } else { &file };
-        let running = Running::serving(path, "0").await;
-        for content in ["1", "2", "3"] {
-            volume.swap(&[("topology.yaml", content)]);
-            running.serves(content).await;
-        }
-        // The same again is another generation, and nothing new.
-        volume.swap(&[("topology.yaml", "3")]);
-        volume.swap(&[("topology.yaml", "4")]);
-        running.serves("4").await;
-        assert_eq!(running.judged(), ["0", "1", "2", "3", "4"]);
-        running.end().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_joins_or_leaves_a_config_map_is_noticed() {
-    let (dir, _) = place();
-    let mut volume = Volume { dir: dir.path(), generation: 0 };
-    volume.swap(&[("a.yaml", "a")]);
-    let running = Running::serving(dir.path(), "a").await;
-    volume.swap(&[("a.yaml", "a"), ("b.yaml", "b")]);
-    running.serves("ab").await;
-    volume.swap(&[("a.yaml", "c")]);
-    fs::remove_file(dir.path().join("b.yaml")).unwrap();
-    running.serves("c").await;
-    running.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_git_sync_link_is_followed_before_the_old_worktree_is_gone() {
-    for by_directory in [false, true] {
-        let (dir, _) = place();
-        let dir = dir.path();
-        let worktree = |name: &str, content: &str| {
-            fs::create_dir_all(dir.join(".worktrees").join(name)).unwrap();
-            fs::write(dir.join(".worktrees").join(name).join("topology.yaml"), content).unwrap();
-        };
-        worktree("a", "one");
-        symlink(".worktrees/a", dir.join("current")).unwrap();
-        let path = if by_directory { dir.join("current") } else { dir.join("current/topology.yaml") };
-        let running = Running::serving(&path, "one").await;
-        for (name, content) in [("b", "two"), ("c", "three")] {
-            worktree(name, content);
-            relink(&dir.join("current"), &format!(".worktrees/{name}"));
-            running.serves(content).await;
-        }
-        // What the link no longer leads to does not matter any more.
-        fs::write(dir.join(".worktrees/a/topology.yaml"), "stale").unwrap();
-        fs::write(dir.join(".worktrees/c/topology.yaml"), "four").unwrap();
-        running.serves("four").await;
-        assert_eq!(running.judged(), ["one", "two", "three", "four"]);
-        running.end().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_deleted_and_created_fifty_times_is_never_unpublished() {
-    let (_dir, file) = place();
-    fs::write(&file, "0").unwrap();
-    let running = Running::serving(&file, "0").await;
-    for round in 1..=50 {
-        fs::remove_file(&file).unwrap();
-        fs::write(&file, round.to_string()).unwrap();
-        running.serves(&round.to_string()).await;
-    }
-    assert!(running.judged().iter().all(|judged| !judged.is_empty()));
-    running.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_file_leaves_what_is_served_and_is_picked_up_when_it_returns() {
-    let (_dir, file) = place();
-    fs::write(&file, "one").unwrap();
-    let running = Running::serving(&file, "one").await;
-    fs::remove_file(&file).unwrap();
-    let status = running.says_verdict(Verdict::Missing).await;
-    assert!(status.error.as_ref().unwrap().contains("no such file"), "{status:?}");
-    assert_eq!(running.served().as_deref(), Some("one"));
-    assert_eq!(running.metric("chancery_config_in_sync"), 0);
-    // As it was: nothing to judge, nothing to publish.
-    fs::write(&file, "one").unwrap();
-    let status = running.says_verdict(Verdict::Unchanged).await;
-    assert_eq!(status.error, None);
-    assert_eq!(running.metric("chancery_config_in_sync"), 1);
-    fs::remove_file(&file).unwrap();
-    running.says_verdict(Verdict::Missing).await;
-    fs::write(&file, "two").unwrap();
-    running.serves("two").await;
-    assert_eq!(running.judged(), ["one", "two"]);
-    running.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn directories_that_do_not_exist_yet_may_come_one_by_one() {
-    let (dir, _) = place();
-    let file = dir.path().join("x/y/z/topology.yaml");
-    let running = Running::follow(&[&file], EVENTS);
-    running.says_verdict(Verdict::Missing).await;
-    assert!(running.store.load().is_none());
-    for step in ["x", "x/y", "x/y/z"] {
-        fs::create_dir(dir.path().join(step)).unwrap();
-        // Wait until this step was noticed.
-        sleep(EVENTS.settle * 2).await;
-    }
-    fs::write(&file, "one").unwrap();
-    running.serves("one").await;
-    // And all at once.
-    fs::remove_dir_all(dir.path().join("x")).unwrap();
-    running.says_verdict(Verdict::Missing).await;
-    fs::create_dir_all(file.parent().unwrap()).unwrap();
-    fs::write(&file, "two").unwrap();
-    running.serves("two").await;
-    running.end().await;
-}
-
-/// File systems give the number of a removed directory to the next one, so numbers alone cannot tell that it is another.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_directory_removed_and_made_again_at_once_is_followed() {
-    let (dir, _) = place();
-    let conf = dir.path().join("conf");
-    let file = conf.join("topology.yaml");
-    fs::create_dir(&conf).unwrap();
-    fs::write(&file, "0").unwrap();
-    let running = Running::serving(&file, "0").await;
-    for round in 1..=5 {
-        fs::remove_dir_all(&conf).unwrap();
-        fs::create_dir(&conf).unwrap();
-        fs::write(&file, format!("{round} made")).unwrap();
-        running.serves(&format!("{round} made")).await;
-        fs::write(&file, format!("{round} edited")).unwrap();
-        running.serves(&format!("{round} edited")).await;
-    }
-    running.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn when_the_directory_is_swapped_the_path_is_followed_and_not_the_directory() {
-    let (dir, _) = place();
-    let conf = |name: &str| dir.path().join(name).join("topology.yaml");
-    for (name, content) in [("conf", "one"), ("next", "two"), ("after", "three")] {
-        fs::create_dir(dir.path().join(name)).unwrap();
-        fs::write(conf(name), content).unwrap();
-    }
-    let running = Running::serving(&conf("conf"), "one").await;
-    fs::rename(dir.path().join("conf"), dir.path().join("old")).unwrap();
-    fs::rename(dir.path().join("next"), dir.path().join("conf")).unwrap();
-    running.serves("two").await;
-    fs::write(conf("old"), "stale").unwrap();
-    fs::write(conf("conf"), "two and a half").unwrap();
-    running.serves("two and a half").await;
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
-        let (after, conf) = (dir.path().join("after"), dir.path().join("conf"));
-        renameat_with(CWD, &after, CWD, &conf, RenameFlags::EXCHANGE).unwrap();
-        running.serves("three").await;
-    }
-    assert!(!running.judged().contains(&"stale".to_owned()));
-    running.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn other_files_in_the_directory_are_not_heard() {
-    let (dir, file) = place();
-    fs::write(&file, "one").unwrap();
-    let running = Running::serving(&file, "one").await;
-    for number in 0..3000 {
-        let noise = dir.path().join(format!("noise-{number}.yaml"));
-        fs::write(&noise, "noise").unwrap();
-        fs::remove_file(&noise).unwrap();
-        if number == 1500 {
-            fs::write(&file, "two").unwrap();
-        }
-    }
-    running.serves("two").await;
-    fs::write(&file, "three").unwrap();
-    running.serves("three").await;
-    assert_eq!(running.judged(), ["one", "two", "three"]);
-    let reads = running.metric("chancery_source_reads_total");
-    assert!(reads <= 10, "{reads} reads for three contents");
-    running.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -703,6 +448,8 @@ async fn without_events_the_files_are_looked_at() {
         volume.swap(&[("topology.yaml", content)]);
         running.serves(content).await;
     }
+    let watch = running.status.watch();
+    assert_eq!((watch.mode, watch.poll_interval, watch.missed_changes), (Mode::Poll, Some(POLL.poll_interval), 0));
     running.end().await;
 }
 
@@ -733,6 +480,8 @@ async fn with_watching_off_only_a_request_reads_the_files() {
     fs::write(&file, "three").unwrap();
     running.trigger.ring();
     running.serves("three").await;
+    assert_eq!((running.status.watch().mode, running.metric("chancery_watch_mode{mode=\"off\"}")), (Mode::Off, 1));
+    assert_eq!(running.metric("chancery_watch_polls_total"), 0);
     let trigger = running.trigger.clone();
     running.end().await;
     assert!(trigger.reload().await.is_none());

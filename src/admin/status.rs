@@ -13,17 +13,19 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::Shared;
-use crate::diagnostic::Report;
+use crate::diagnostic::{Level, Report};
 use crate::envoy::Kind;
-use crate::reload::{SourceFile, StateStatus, Status, Verdict};
+use crate::reload::{Mode, SourceFile, StateStatus, Status, Verdict, Watch};
 use crate::snapshot::{Group, Snapshot, Version};
+use crate::source::Hazard;
 use crate::xds::{ClientStatus, KindState, KindStatus, Nack};
 
 pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Response {
     let snapshot = shared.state.store.load();
     let status = shared.state.status.load();
+    let watch = shared.state.status.watch();
     let withheld = if shared.state.withholds_private_keys { withheld(snapshot.as_deref()) } else { Vec::new() };
-    super::json(&Page::new(snapshot.as_deref(), &status, shared.state.clients.status(), withheld))
+    super::json(&Page::new(snapshot.as_deref(), &status, &watch, shared.state.clients.status(), withheld))
 }
 
 /// The error while something is withheld.
@@ -44,6 +46,7 @@ struct Page<'a> {
     error: Option<Cow<'a, str>>,
     findings: &'a Report,
     watched: &'a [Arc<str>],
+    watch: Watching<'a>,
     sources: &'a [SourceFile],
     source_digest: Option<&'a str>,
     served_digest: Option<&'a str>,
@@ -71,6 +74,26 @@ struct Kept<'a> {
     path: &'a str,
     saved: Option<String>,
     error: Option<&'a str>,
+}
+
+/// How the files are watched.
+#[derive(Serialize)]
+struct Watching<'a> {
+    mode: Mode,
+    /// None if the files are not looked at without an event.
+    poll_interval_seconds: Option<f64>,
+    overflows: u64,
+    missed_changes: u64,
+    warnings: Vec<Warning<'a>>,
+}
+
+/// What keeps changes from being noticed, or at once.
+#[derive(Serialize)]
+struct Warning<'a> {
+    level: Level,
+    code: &'a str,
+    message: &'a str,
+    help: &'a str,
 }
 
 #[derive(Serialize)]
@@ -125,6 +148,7 @@ impl<'a> Page<'a> {
     fn new(
         snapshot: Option<&Snapshot>,
         status: &'a Status,
+        watch: &'a Watch,
         clients: Vec<ClientStatus>,
         withheld: Vec<Withheld>,
     ) -> Self {
@@ -160,6 +184,7 @@ impl<'a> Page<'a> {
             },
             findings: report,
             watched,
+            watch: watching(watch),
             sources,
             source_digest: source_digest.as_deref(),
             served_digest: served_digest.as_deref(),
@@ -196,6 +221,19 @@ fn withheld(snapshot: Option<&Snapshot>) -> Vec<Withheld> {
         withheld.collect::<Vec<_>>()
     };
     snapshot.into_iter().flat_map(Snapshot::groups).flat_map(of_group).collect()
+}
+
+fn watching(watch: &Watch) -> Watching<'_> {
+    let Watch { mode, poll_interval, overflows, missed_changes, hazards } = watch;
+    let warnings =
+        hazards.iter().map(|Hazard { level, code, message, help }| Warning { level: *level, code, message, help });
+    Watching {
+        mode: *mode,
+        poll_interval_seconds: poll_interval.map(|interval| interval.as_secs_f64()),
+        overflows: *overflows,
+        missed_changes: *missed_changes,
+        warnings: warnings.collect(),
+    }
 }
 
 fn types(group: &Group) -> BTreeMap<&'static str, Type> {
@@ -272,7 +310,7 @@ mod tests {
             kinds: BTreeMap::from([("CDS", cds)]),
         };
         let status = StatusCell::new(vec!["topology.yaml".into()]).load();
-        let page = serde_json::to_value(Page::new(None, &status, vec![client], Vec::new())).unwrap();
+        let page = serde_json::to_value(Page::new(None, &status, &Watch::default(), vec![client], Vec::new())).unwrap();
         assert_eq!(
             page["clients"],
             json!([{

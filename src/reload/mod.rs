@@ -13,6 +13,7 @@ mod state;
 mod status;
 mod task;
 mod trigger;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -24,3 +25,4 @@ pub use state::{StateDir, StateStatus};
 pub use status::{SourceFile, Status, StatusCell, Verdict};
 pub use task::Reload;
 pub use trigger::Trigger;
+pub use watch::{Mode, Watch};

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::StateStatus;
+use super::{StateStatus, Watch};
 use crate::diagnostic::Report;
 use crate::snapshot::Changes;
 
@@ -92,6 +92,7 @@ pub struct Status {
 #[derive(Debug)]
 pub struct StatusCell {
     current: ArcSwap<Status>,
+    watch: ArcSwap<Watch>,
     /// Counts replacements.
     bell: watch::Sender<u64>,
 }
@@ -114,7 +115,7 @@ impl StatusCell {
             restored: None,
             state: None,
         });
-        Self { current, bell: watch::Sender::new(0) }
+        Self { current, watch: ArcSwap::default(), bell: watch::Sender::new(0) }
     }
 
     /// The newest status.
@@ -125,6 +126,17 @@ impl StatusCell {
     /// Replaces the status, then wakes every subscriber.
     pub fn store(&self, status: Status) {
         self.current.store(Arc::new(status));
+        self.bell.send_modify(|count| *count += 1);
+    }
+
+    /// How the files are watched.
+    pub fn watch(&self) -> Arc<Watch> {
+        self.watch.load_full()
+    }
+
+    /// Replaces how the files are watched, then wakes every subscriber.
+    pub fn store_watch(&self, watch: Watch) {
+        self.watch.store(Arc::new(watch));
         self.bell.send_modify(|count| *count += 1);
     }
 

@@ -10,15 +10,19 @@ use tokio_util::sync::CancellationToken;
 use super::judge::{Builder, Judge};
 use super::state::Keeper;
 use super::trigger::{Request, Trigger};
+use super::watch::{Herald, Mode, Watch};
 use super::{Metrics, Options, StateDir, StatusCell, WatchMode};
 use crate::snapshot::Store;
-use crate::source::{ArmError, Attached, Bell, Listing, ReadError, Signal, Sources, Stamp, Watcher};
+use crate::source::{ArmError, Attached, Bell, Hazard, Listing, ReadError, Signal, Sources, Stamp, Wake, Watcher};
 
 /// At least this often, polling reads the files although they look the same from outside.
 const FULL_READ: Duration = Duration::from_mins(1);
 
 /// How often to look at the files while they cannot be watched, if no interval is set.
 const FALLBACK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often to look at the files, at least, while changes are known to come without events.
+const DEAF_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The one task that follows the files and publishes what they say.
 pub struct Reload {
@@ -39,6 +43,17 @@ pub struct Reload {
     next_poll: Option<Instant>,
     /// Why the files are not watched, while they should be and are not.
     deaf: Option<ArmError>,
+    /// Whether they were not watched at some time since they were last read.
+    was_deaf: bool,
+    /// Whether the last change came without an event.
+    missed: bool,
+    /// What is wrong with the places where the files were last found.
+    hazards: Vec<Hazard>,
+    /// Who had a file open when it was last read.
+    at_work: Vec<Hazard>,
+    herald: Herald,
+    /// What the herald is to tell next.
+    watch: Watch,
 }
 
 impl std::fmt::Debug for Reload {
@@ -52,12 +67,6 @@ impl std::fmt::Debug for Reload {
 struct Look {
     topology: Result<Listing, ReadError>,
     attached: Vec<Result<Stamp, ReadError>>,
-}
-
-/// Why the loop goes round again.
-struct Wake {
-    /// Whether all watches must be replaced, even those that look right.
-    rearm: bool,
 }
 
 impl Reload {
@@ -76,6 +85,7 @@ impl Reload {
         let bell = Arc::new(Bell::new(options.settle));
         let watcher = Watcher::new(Arc::clone(&sources), Arc::clone(&bell));
         let (trigger, requests) = Trigger::new();
+        let herald = Herald::new(Arc::clone(&status), metrics.clone());
         Self {
             sources,
             options,
@@ -90,6 +100,12 @@ impl Reload {
             last_read: Instant::now(),
             next_poll: None,
             deaf: None,
+            was_deaf: false,
+            missed: false,
+            hazards: Vec::new(),
+            at_work: Vec::new(),
+            herald,
+            watch: Watch::default(),
         }
     }
 
@@ -121,15 +137,25 @@ impl Reload {
     }
 
     async fn follow(&mut self) {
-        let mut wake = Wake { rearm: false };
+        let mut wake = Wake::default();
         loop {
             // Watches first: what changes after the reading is then heard of.
             self.arm(wake.rearm).await;
-            if self.reconcile().await && self.options.watch == WatchMode::Auto {
+            let before = self.found();
+            let mut again = self.reconcile().await;
+            if self.hear(&wake, self.found() != before) && !wake.rearm {
+                // Not even the files' time stamps told of the change, let alone the watches.
+                self.arm(true).await;
+                again = true;
+            }
+            if again && self.options.watch == WatchMode::Auto {
                 self.arm(false).await;
                 // Read again, but not at once: someone may be at work on them.
-                self.bell.ring(Signal::Touched);
+                self.bell.ring(Signal::Again);
             }
+            self.schedule(self.interval());
+            self.at_work = wake.writers.iter().map(|path| Hazard::open_writer(path)).collect();
+            self.tell();
             for asker in self.waiting.drain(..).filter_map(|request| request.answer) {
                 if asker.send(self.judge.status()).is_err() {
                     tracing::debug!("whoever asked for the reload has gone");
@@ -144,14 +170,17 @@ impl Reload {
     async fn reconcile(&mut self) -> bool {
         let started = Instant::now();
         self.last_read = started;
-        self.schedule(self.interval());
         let (sources, attached) = (Arc::clone(&self.sources), Arc::clone(&self.attached));
         let look = move || {
             // Stamps first: what changes after them is seen by the next look.
             let stamps = attached.stamps();
-            (sources.take(), attached.look(), stamps)
+            let read = sources.take();
+            let listing = read.as_ref().ok().map(|reading| &reading.listing);
+            let hazards = sources.hazards(listing, &attached);
+            (read, attached.look(), stamps, hazards)
         };
-        let Some((read, attached, stamps)) = blocking(look).await else { return false };
+        let Some((read, attached, stamps, hazards)) = blocking(look).await else { return false };
+        self.hazards = hazards;
         let topology = read.as_ref().map(|reading| reading.listing.clone()).map_err(Clone::clone);
         self.seen = Some(Look { topology, attached: stamps });
         self.judge.judge(read, &attached, started).await;
@@ -161,11 +190,44 @@ impl Reload {
         others
     }
 
+    /// What was last found where the files should be.
+    fn found(&self) -> (Option<String>, Option<String>) {
+        let status = self.judge.status();
+        (status.source_digest.clone(), status.error.clone())
+    }
+
+    /// Counts what led to a reading. True if it found a change that should have been heard of.
+    fn hear(&mut self, wake: &Wake, is_change: bool) -> bool {
+        self.herald.heard(wake.events);
+        self.watch.overflows += wake.overflows;
+        let was_watching = self.options.watch == WatchMode::Auto && !std::mem::take(&mut self.was_deaf);
+        let missed = wake.polled && is_change && was_watching;
+        self.watch.missed_changes += u64::from(missed);
+        self.missed = missed || (self.missed && wake.events == 0);
+        missed
+    }
+
+    /// Tells how the files are watched now.
+    fn tell(&mut self) {
+        let watching = self.options.watch == WatchMode::Auto;
+        self.watch.mode = match self.options.watch {
+            WatchMode::Off => Mode::Off,
+            WatchMode::Auto if self.deaf.is_none() => Mode::Events,
+            WatchMode::Auto | WatchMode::Poll => Mode::Poll,
+        };
+        self.watch.poll_interval = self.interval();
+        let deaf = self.deaf.iter().map(ArmError::hazard);
+        let missed = self.missed.then(Hazard::missed);
+        let places = self.hazards.iter().filter(|hazard| watching || !hazard.is_eventless()).cloned();
+        self.watch.hazards = deaf.chain(missed).chain(self.at_work.clone()).chain(places).collect();
+        self.herald.tell(self.watch.clone());
+    }
+
     /// Waits for a reason to read.
     async fn sleep(&mut self) -> Wake {
         loop {
             tokio::select! {
-                rearm = self.bell.wait() => return Wake { rearm },
+                wake = self.bell.wait() => return wake,
                 Some(request) = self.requests.recv() => {
                     self.waiting.push(request);
                     while let Ok(request) = self.requests.try_recv() {
@@ -174,11 +236,11 @@ impl Reload {
                     for confirmed in self.waiting.iter_mut().filter_map(|request| request.confirm.take()) {
                         self.judge.guard.confirm(confirmed);
                     }
-                    return Wake { rearm: false };
+                    return Wake::default();
                 }
                 () = until(self.next_poll) => {
                     if self.poll().await {
-                        return Wake { rearm: false };
+                        return Wake { polled: true, ..Wake::default() };
                     }
                 }
             }
@@ -188,7 +250,9 @@ impl Reload {
     /// Looks at the files from outside. A difference is a signal like others, so that an open writer is waited for; true if
     /// it is time to read them in any case.
     async fn poll(&mut self) -> bool {
+        self.herald.looked();
         self.arm(false).await;
+        self.tell();
         self.schedule(self.interval());
         let (sources, attached) = (Arc::clone(&self.sources), Arc::clone(&self.attached));
         let look = move || Look { topology: sources.list(), attached: attached.stamps() };
@@ -201,6 +265,7 @@ impl Reload {
             self.schedule(self.interval().map(|interval| interval.min(soon)));
             return false;
         }
+        self.was_deaf = self.deaf.is_some();
         self.last_read.elapsed() >= FULL_READ && !self.bell.is_pending()
     }
 
@@ -213,15 +278,7 @@ impl Reload {
         let arm = move || watcher.lock().unwrap_or_else(PoisonError::into_inner).arm(&attached, anew);
         let armed = blocking(arm).await;
         let deaf = armed.unwrap_or_else(|| Err(ArmError::Other("internal error".to_owned()))).err();
-        match (&deaf, &self.deaf) {
-            (Some(error), before) if before.as_ref() != Some(error) => {
-                let interval = self.options.poll_interval;
-                let interval = if interval.is_zero() { FALLBACK_INTERVAL } else { interval };
-                tracing::warn!(%error, ?interval, "cannot watch the topology for changes; looking at intervals instead");
-            }
-            (None, Some(_)) => tracing::info!("watching the topology for changes again"),
-            _ => {}
-        }
+        self.was_deaf |= deaf.is_some() || self.deaf.is_some();
         self.deaf = deaf;
     }
 
@@ -229,6 +286,11 @@ impl Reload {
         let interval = self.options.poll_interval;
         match self.options.watch {
             WatchMode::Off => None,
+            WatchMode::Auto
+                if !interval.is_zero() && (self.missed || self.hazards.iter().any(Hazard::is_eventless)) =>
+            {
+                Some(interval.min(DEAF_INTERVAL))
+            }
             _ if !interval.is_zero() => Some(interval),
             WatchMode::Auto if self.deaf.is_some() => Some(FALLBACK_INTERVAL),
             WatchMode::Auto | WatchMode::Poll => None,

@@ -12,10 +12,11 @@ use crate::pipeline::{Build, Outcome};
 use crate::snapshot::Store;
 use crate::source::{Bell, Sources, Watcher};
 
-/// While no watch is left, the files are looked at instead, and watched again once there is room.
+/// While no watch is left, the files are looked at instead, and watched again once there is room. Watches that are there and tell
+/// of nothing are told of.
 #[tokio::test]
 async fn without_watches_the_files_are_polled_and_edits_still_arrive() {
-    for failures in [3, usize::MAX] {
+    for failures in [0, 3, usize::MAX] {
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().join("topology.yaml");
         fs::write(&file, "one").unwrap();
@@ -49,6 +50,23 @@ async fn without_watches_the_files_are_polled_and_edits_still_arrive() {
             };
             tokio::time::timeout(Duration::from_secs(10), arrived).await.expect("the edit arrives");
         }
+        let (mode, missed, code) = match failures {
+            0 => (Mode::Events, 1, "missed-change"),
+            usize::MAX => (Mode::Poll, 0, "not-watched"),
+            // The second edit may come before there is room or after.
+            _ => (Mode::Events, status.watch().missed_changes, "missed-change"),
+        };
+        let told = async {
+            loop {
+                let Watch { mode: now, missed_changes, hazards, .. } = &*status.watch();
+                let is_told = hazards.iter().any(|hazard| hazard.code == code) || failures == 3;
+                if (*now, *missed_changes, is_told) == (mode, missed, true) {
+                    break;
+                }
+                verdicts.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), told).await.expect("it is told");
         shutdown.cancel();
         tasks.join_all().await;
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::settle::{Due, Settle, Signal};
+use super::settle::{Due, Settle, Signal, Wake};
 
 /// A [`Settle`] between threads. However much is heard, it takes no more room than the files that are watched.
 #[derive(Debug)]
@@ -31,12 +31,12 @@ impl Bell {
         self.settle().is_pending()
     }
 
-    /// Waits until it is time to read; true if all watches must be replaced. Losing the future loses nothing.
-    pub(crate) async fn wait(&self) -> bool {
+    /// Waits until it is time to read, and says why. Losing the future loses nothing.
+    pub(crate) async fn wait(&self) -> Wake {
         loop {
             let due = self.settle().take(Instant::now());
             match due {
-                Due::Now { rearm } => return rearm,
+                Due::Now(wake) => return wake,
                 Due::Never => self.heard.notified().await,
                 Due::At(due) => {
                     tokio::select! {

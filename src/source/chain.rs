@@ -184,7 +184,10 @@ fn steps(path: &Path) -> Vec<Step> {
 #[cfg(target_os = "linux")]
 fn identify(path: &Path) -> Id {
     use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-    let mask = StatxFlags::INO | StatxFlags::MNT_ID;
+    // The kernel's STATX_MNT_ID_UNIQUE: the number of a mount that is never given to another. Older kernels, which do not know
+    // it, give the other number in its place.
+    let unique = StatxFlags::from_bits_retain(0x4000);
+    let mask = StatxFlags::INO | StatxFlags::MNT_ID | unique;
     statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, mask).map_or(Id::default(), |stat| {
         // A fresh tmpfs gives its root the same number as the last one did; only the mount tells them apart.
         (u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor), stat.stx_ino, stat.stx_mnt_id)

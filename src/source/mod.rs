@@ -10,6 +10,7 @@ mod bell;
 mod chain;
 mod digest;
 mod error;
+mod hazard;
 mod list;
 mod paths;
 mod read;
@@ -24,13 +25,14 @@ use std::sync::Arc;
 pub use attachments::{Attachment, Attachments, Recorder};
 pub use digest::Digest;
 pub use error::{Absence, Obstacle, ReadError};
+pub use hazard::Hazard;
 pub use paths::Sources;
 
 pub(crate) use attachments::Attached;
 pub(crate) use bell::Bell;
 pub(crate) use list::{Listing, Stamp};
 pub(crate) use read::Reading;
-pub(crate) use settle::Signal;
+pub(crate) use settle::{Signal, Wake};
 pub(crate) use watch::{ArmError, Watcher};
 
 /// One source file as it was read.

@@ -15,29 +15,45 @@ pub(crate) enum Signal {
     /// Someone who could write closed a file.
     Closed(PathBuf),
     /// A path was replaced in one step by something complete.
-    Replaced,
+    Replaced(PathBuf),
     /// A name on the way to the files, or of one of them, came, went or was moved.
     Moved(PathBuf),
     /// Something else happened to a file.
     Touched,
-    /// Events were lost, or the watch failed.
+    /// The kernel's queue was full: events were lost.
+    Overflow,
+    /// The watch failed.
     Lost,
     /// A look at the files found a change that no event told of so far.
     Polled,
+    /// The files must be read again, although nothing was heard of them.
+    Again,
 }
 
 /// The answer to "is it time?".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     /// Nothing was heard.
     Never,
     /// Not before this moment, and perhaps later.
     At(Instant),
     /// Read.
-    Now {
-        /// Whether watches may be on the wrong directories and must all be replaced.
-        rearm: bool,
-    },
+    Now(Wake),
+}
+
+/// Why it is time to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wake {
+    /// Whether watches may be on the wrong directories and must all be replaced.
+    pub(crate) rearm: bool,
+    /// Whether nothing but looking told of a change.
+    pub(crate) polled: bool,
+    /// How many events told of one.
+    pub(crate) events: u64,
+    /// How often the kernel's queue was full.
+    pub(crate) overflows: u64,
+    /// The files that someone still writes to.
+    pub(crate) writers: BTreeSet<PathBuf>,
 }
 
 /// Waits until a change is complete: a trailing quiet time, an open writer, and a limit to both.
@@ -51,8 +67,9 @@ pub(crate) struct Settle {
     writers: BTreeSet<PathBuf>,
     at_once: bool,
     rearm: bool,
-    /// Whether anything but looking told of a change.
-    heard: bool,
+    polled: bool,
+    events: u64,
+    overflows: u64,
 }
 
 impl Settle {
@@ -65,7 +82,9 @@ impl Settle {
             writers: BTreeSet::new(),
             at_once: false,
             rearm: false,
-            heard: false,
+            polled: false,
+            events: 0,
+            overflows: 0,
         }
     }
 
@@ -73,7 +92,8 @@ impl Settle {
     pub(crate) fn hear(&mut self, signal: Signal, now: Instant) {
         self.first.get_or_insert(now);
         self.last = Some(now);
-        self.heard |= signal != Signal::Polled;
+        self.events += u64::from(!matches!(signal, Signal::Polled | Signal::Again));
+        self.overflows += u64::from(signal == Signal::Overflow);
         match signal {
             Signal::Written(path) => {
                 self.writers.insert(path);
@@ -81,9 +101,9 @@ impl Settle {
             Signal::Closed(path) => {
                 self.writers.remove(&path);
             }
-            Signal::Replaced => {
-                // Whoever still writes, writes to what was replaced.
-                self.writers.clear();
+            Signal::Replaced(path) => {
+                // Whoever still writes there, writes to what was replaced.
+                self.writers.retain(|writer| !writer.starts_with(&path));
                 self.at_once = true;
                 self.rearm = true;
             }
@@ -92,12 +112,13 @@ impl Settle {
                 self.writers.retain(|writer| !writer.starts_with(&path));
                 self.rearm = true;
             }
-            Signal::Lost => {
+            Signal::Overflow | Signal::Lost => {
                 // The closing of a file may be among what was lost.
                 self.writers.clear();
                 self.rearm = true;
             }
-            Signal::Touched | Signal::Polled => {}
+            Signal::Polled => self.polled = true,
+            Signal::Touched | Signal::Again => {}
         }
     }
 
@@ -111,17 +132,18 @@ impl Settle {
         let (Some(first), Some(last)) = (self.first, self.last) else { return Due::Never };
         let limit = first + MAX_DELAY;
         let due = match () {
-            () if self.at_once => first,
             () if !self.writers.is_empty() => limit,
+            () if self.at_once => last,
             () => limit.min(last + self.quiet),
         };
         if now < due {
             return Due::At(due);
         }
+        let heard = std::mem::replace(self, Self::new(self.quiet));
         // Found by looking alone: the watches are deaf to it, perhaps because something was mounted over them.
-        let rearm = self.rearm || !self.heard;
-        *self = Self::new(self.quiet);
-        Due::Now { rearm }
+        let polled = heard.polled && heard.events == 0;
+        let rearm = heard.rearm || polled;
+        Due::Now(Wake { rearm, polled, events: heard.events, overflows: heard.overflows, writers: heard.writers })
     }
 }
 
@@ -143,18 +165,22 @@ mod tests {
         Signal::Closed("/f".into())
     }
 
+    fn replaced() -> Signal {
+        Signal::Replaced("/f".into())
+    }
+
     /// Plays signals at their milliseconds; returns when the reading is due, and whether the watches are replaced.
     fn play(signals: impl IntoIterator<Item = (u64, Signal)>) -> (u64, bool) {
         let start = Instant::now();
         let mut settle = Settle::new(QUIET);
         for (at, signal) in signals {
             let now = start + ms(at);
-            assert!(!matches!(settle.take(now), Due::Now { .. }), "due before {at} ms");
+            assert!(!matches!(settle.take(now), Due::Now(_)), "due before {at} ms");
             settle.hear(signal, now);
         }
         for at in 0.. {
             match settle.take(start + ms(at)) {
-                Due::Now { rearm } => return (at, rearm),
+                Due::Now(wake) => return (at, wake.rearm),
                 Due::At(_) => {}
                 Due::Never => panic!("forgotten"),
             }
@@ -186,10 +212,33 @@ mod tests {
     fn a_replacement_is_read_at_once_and_what_follows_does_not_delay_it() {
         let start = Instant::now();
         let mut settle = Settle::new(QUIET);
-        for signal in [written(), Signal::Replaced, Signal::Moved("/f".into())] {
+        for signal in [written(), replaced(), Signal::Moved("/f".into())] {
             settle.hear(signal, start);
         }
-        assert_eq!(settle.take(start), Due::Now { rearm: true });
+        assert_eq!(settle.take(start), Due::Now(Wake { rearm: true, events: 3, ..Wake::default() }));
+    }
+
+    #[test]
+    fn a_replacement_does_not_cut_the_writer_of_another_file_short() {
+        let other = PathBuf::from("/g");
+        assert_eq!(
+            play([(0, Signal::Written(other.clone())), (10, replaced()), (500, Signal::Closed(other))]),
+            (500, true)
+        );
+    }
+
+    #[test]
+    fn what_was_heard_is_told_with_the_reading() {
+        let start = Instant::now();
+        let mut settle = Settle::new(QUIET);
+        settle.hear(Signal::Polled, start);
+        assert_eq!(settle.take(start + QUIET), Due::Now(Wake { rearm: true, polled: true, ..Wake::default() }));
+        for signal in [Signal::Overflow, Signal::Polled, written()] {
+            settle.hear(signal, start);
+        }
+        let writers = BTreeSet::from(["/f".into()]);
+        let wake = Wake { rearm: true, polled: false, events: 2, overflows: 1, writers };
+        assert_eq!(settle.take(start + MAX_DELAY), Due::Now(wake));
     }
 
     #[test]
@@ -215,13 +264,16 @@ mod tests {
 
     #[test]
     fn lost_events_forget_the_writers_and_replace_the_watches() {
-        assert_eq!(play([(0, written()), (10, Signal::Lost)]), (110, true));
+        for lost in [Signal::Lost, Signal::Overflow] {
+            assert_eq!(play([(0, written()), (10, lost)]), (110, true));
+        }
     }
 
     #[test]
     fn only_a_change_that_no_event_told_of_replaces_the_watches() {
         assert_eq!(play([(0, Signal::Polled)]), (100, true));
         assert_eq!(play([(0, Signal::Polled), (10, Signal::Touched)]), (110, false));
+        assert_eq!(play([(0, Signal::Again)]), (100, false));
     }
 
     #[test]
@@ -234,7 +286,7 @@ mod tests {
         let start = Instant::now();
         let mut settle = Settle::new(QUIET);
         settle.hear(written(), start);
-        assert_eq!(settle.take(start + MAX_DELAY), Due::Now { rearm: false });
+        assert!(matches!(settle.take(start + MAX_DELAY), Due::Now(Wake { rearm: false, .. })));
         assert!(!settle.is_pending());
         settle.hear(Signal::Touched, start + ms(3000));
         assert_eq!(settle.take(start + ms(3050)), Due::At(start + ms(3100)));

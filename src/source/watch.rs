@@ -1,13 +1,15 @@
 //! Watches on the chain, and what their events mean.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::chain::Chain;
-use super::{Attached, Bell, Signal, Sources};
+use super::{Attached, Bell, Hazard, Signal, Sources};
+use crate::diagnostic::Level;
 
 /// How often watches are set anew in a row while the directories keep changing.
 const ATTEMPTS: usize = 10;
@@ -16,10 +18,10 @@ const ATTEMPTS: usize = 10;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ArmError {
     /// `inotify_init` failed for want of instances or descriptors.
-    #[error("no inotify instance is left: raise the sysctl fs.inotify.max_user_instances (or the limit of open files)")]
+    #[error("no inotify instance is left")]
     Instances,
     /// `inotify_add_watch` failed for want of watches.
-    #[error("no inotify watch is left: raise the sysctl fs.inotify.max_user_watches")]
+    #[error("no inotify watch is left")]
     Watches,
     /// A directory was gone before it could be watched.
     #[error("the directories keep changing")]
@@ -27,6 +29,21 @@ pub(crate) enum ArmError {
     /// Anything else.
     #[error("{0}")]
     Other(String),
+}
+
+impl ArmError {
+    /// What keeps changes from being noticed at once, and the remedy.
+    pub(crate) fn hazard(&self) -> Hazard {
+        let help = match self {
+            Self::Instances => {
+                "raise the sysctl fs.inotify.max_user_instances, or the limit of open files; polling until there is one"
+            }
+            Self::Watches => "raise the sysctl fs.inotify.max_user_watches; polling until there is one",
+            Self::Moved | Self::Other(_) => "polling, and trying again each time",
+        };
+        let message = format!("cannot watch the topology for changes: {self}");
+        Hazard { level: Level::Warning, code: "not-watched", message, help }
+    }
 }
 
 /// Sets watches: the operating system's, or a test's.
@@ -73,7 +90,7 @@ impl Watcher {
             anew = false;
         }
         // Not for ever: the files are due to be read. After that, again.
-        self.bell.ring(Signal::Lost);
+        self.bell.ring(Signal::Again);
         if self.armed.is_some() { Ok(()) } else { Err(ArmError::Moved) }
     }
 }
@@ -130,22 +147,38 @@ fn explain(error: &notify::Error) -> ArmError {
 fn signals(chain: &Chain, event: notify::Result<Event>) -> Vec<Signal> {
     let event = match event {
         // An overflow has no paths.
-        Ok(event) if event.need_rescan() => return vec![Signal::Lost],
+        Ok(event) if event.need_rescan() => return vec![Signal::Overflow],
         Ok(event) => event,
         Err(_) => return vec![Signal::Lost],
     };
+    let heard = event.paths.iter().filter(|path| chain.concerns(path));
     let mean: fn(&Chain, &Path) -> Signal = match event.kind {
+        // Whoever made a file has it open, even if nothing was written to it yet. A second name of one is made closed.
+        EventKind::Create(CreateKind::File) => {
+            return heard
+                .flat_map(|path| {
+                    [Some(Signal::Moved(path.clone())), is_new(path).then(|| Signal::Written(path.clone()))]
+                })
+                .flatten()
+                .collect();
+        }
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => |_, path| Signal::Closed(path.to_owned()),
         // Reading the files must not be a reason to read them.
         EventKind::Access(_) => return Vec::new(),
         EventKind::Modify(ModifyKind::Data(_)) => |_, path| Signal::Written(path.to_owned()),
-        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
-            |chain, path| if chain.is_all(path) { Signal::Replaced } else { Signal::Moved(path.to_owned()) }
-        }
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => |chain, path| {
+            let moved = if chain.is_all(path) { Signal::Replaced } else { Signal::Moved };
+            moved(path.to_owned())
+        },
         EventKind::Modify(ModifyKind::Metadata(_)) => |_, _| Signal::Touched,
         _ => |_, path| Signal::Moved(path.to_owned()),
     };
-    event.paths.iter().filter(|path| chain.concerns(path)).map(|path| mean(chain, path)).collect()
+    heard.map(|path| mean(chain, path)).collect()
+}
+
+/// Whether this is a regular file with one name.
+fn is_new(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1)
 }
 
 #[cfg(test)]
@@ -163,7 +196,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    use notify::event::{CreateKind, DataChange, Flag};
+    use notify::event::{DataChange, Flag};
 
     use super::*;
 
@@ -179,7 +212,7 @@ mod tests {
     fn an_overflow_or_a_failure_is_heard_although_it_names_no_path() {
         let (_temp, _, chain) = one_file();
         let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
-        assert_eq!(signals(&chain, Ok(overflow)), [Signal::Lost]);
+        assert_eq!(signals(&chain, Ok(overflow)), [Signal::Overflow]);
         assert_eq!(signals(&chain, Err(notify::Error::generic("broken"))), [Signal::Lost]);
     }
 
@@ -189,9 +222,12 @@ mod tests {
         let heard = |kind| signals(&chain, Ok(Event::new(kind).add_path(file.clone())));
         assert_eq!(heard(EventKind::Modify(ModifyKind::Data(DataChange::Any))), [Signal::Written(file.clone())]);
         assert_eq!(heard(EventKind::Access(AccessKind::Close(AccessMode::Write))), [Signal::Closed(file.clone())]);
-        assert_eq!(heard(EventKind::Modify(ModifyKind::Name(RenameMode::To))), [Signal::Replaced]);
+        assert_eq!(heard(EventKind::Modify(ModifyKind::Name(RenameMode::To))), [Signal::Replaced(file.clone())]);
         assert_eq!(heard(EventKind::Modify(ModifyKind::Name(RenameMode::From))), [Signal::Moved(file.clone())]);
-        assert_eq!(heard(EventKind::Create(CreateKind::File)), [Signal::Moved(file.clone())]);
+        let made = [Signal::Moved(file.clone()), Signal::Written(file.clone())];
+        assert_eq!(heard(EventKind::Create(CreateKind::File)), made);
+        std::fs::hard_link(&file, file.with_file_name("other")).unwrap();
+        assert_eq!(heard(EventKind::Create(CreateKind::File)), made[..1]);
         assert_eq!(heard(EventKind::Any), [Signal::Moved(file.clone())]);
         assert_eq!(heard(EventKind::Access(AccessKind::Open(AccessMode::Any))), []);
     }

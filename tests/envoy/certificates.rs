@@ -200,7 +200,7 @@ async fn private_keys_are_withheld_where_others_could_read_them() {
     let place = Place::new(Edit::InPlace, listener.number(), 1, &authority, &pair);
     let listen: SocketAddr = "[::ffff:127.0.0.1]:0".parse().unwrap();
     for (flags, withheld) in [(vec![], true), (vec!["--allow-plaintext-secrets"], false)] {
-        let chancery = Chancery::serve_with(&place.path(), Options { listen, flags, state: None }).await;
+        let chancery = Chancery::serve_with(&place.path(), Options { listen, flags, ..Options::default() }).await;
         let xds = SocketAddr::from(([127, 0, 0, 1], chancery.xds().port()));
         let envoy = Envoy::start(&Variant::DeltaAds.bootstrap(xds).await).await;
         let status = chancery.until_synced(1).await;

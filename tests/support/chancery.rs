@@ -36,13 +36,15 @@ pub(crate) struct Options {
     pub(crate) flags: Vec<&'static str>,
     /// Where it keeps the last good snapshot.
     pub(crate) state: Option<PathBuf>,
+    /// A program and its arguments that runs the command given after them, if not this process itself.
+    pub(crate) within: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         // Without polling, so that a test in which no event arrives fails.
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { listen, flags: vec!["--poll-interval", "0s"], state: None }
+        Self { listen, flags: vec!["--poll-interval", "0s"], state: None, within: Vec::new() }
     }
 }
 
@@ -56,7 +58,7 @@ impl Chancery {
     pub(crate) async fn serve_with(path: &Path, options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str| fs::File::create(dir.path().join(name)).unwrap();
-        let process = command()
+        let process = command_within(&options.within)
             .args(["serve", "--admin", "127.0.0.1:0", "--listen"])
             .arg(options.listen.to_string())
             .args(options.flags)
@@ -177,8 +179,16 @@ impl Chancery {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        kill_process(Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// Lets it run no further until [`Chancery::resume`].
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Ends it at once, wherever it is.
@@ -208,7 +218,14 @@ fn json(answer: &Answer) -> Value {
 
 /// The program without arguments, and without settings from the environment.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
+    command_within(&[])
+}
+
+/// The same, run by another program.
+fn command_within(within: &[String]) -> Command {
+    let mut words = within.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_chancery")]);
+    let mut command = Command::new(words.next().expect("the program itself at least"));
+    command.args(words);
     let settings = std::env::vars_os().map(|(key, _)| key).filter(|key| key.to_string_lossy().starts_with("CHANCERY_"));
     for setting in settings {
         command.env_remove(setting);
