@@ -23,5 +23,6 @@ mod schema;
 mod soak;
 mod sotw;
 mod state;
+mod stories;
 mod support;
 mod watching;
