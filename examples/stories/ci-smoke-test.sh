@@ -41,8 +41,10 @@ deploy() {
     "$CHANCERY" check --strict "$1" || return
     put "$1"
     reload || return
-    eventually "every proxy takes the change" synced
-    echo "every proxy took the change: ${#proxies[@]}"
+    if ((${#proxies[@]})); then
+        eventually "every proxy takes the change" synced
+        echo "every proxy took the change: ${#proxies[@]}"
+    fi
 }
 
 # synced: whether all proxies are there, were sent the newest revision, and accepted all of it.

@@ -37,6 +37,7 @@ eventually() {
 
 # serve PATH: starts Chancery on ports that the system chooses. Sets XDS and ADMIN.
 serve() {
+    : >"$WORK/said"
     "$CHANCERY" serve --listen 127.0.0.1:0 --admin 127.0.0.1:0 "$1" >"$WORK/said" 2>"$WORK/chancery.log" &
     CHILDREN+=("$!")
     # The line after those with the ports shows that they are whole.

@@ -32,7 +32,7 @@ END
 
 sync_to 5f1c2aa app-v1 app-v1 10.0.0.1
 serve "$root/current"
-taken 1 10.0.0.1
+taken 1 app-v1
 
 tell "a commit renames the cluster, in both files"
 sync_to 9b40e17 app-v2 app-v2 10.0.0.2
