@@ -114,6 +114,20 @@ async fn serve_says_what_it_does_and_ends_when_asked() {
 }
 
 #[tokio::test]
+async fn a_config_map_that_changes_is_nothing_to_warn_of() {
+    let mut file = File::new(Edit::ConfigMap, GOOD);
+    let chancery = Chancery::serve(file.path().parent().unwrap()).await;
+    for revision in 1..4 {
+        chancery.until_revision(revision).await;
+        file.write(&GOOD.replace(":80", &format!(":8{revision}")));
+    }
+    chancery.until_revision(4).await;
+    let log = chancery.stderr();
+    assert!(log.contains("published the topology") && !log.contains("WARN"), "{log}");
+    chancery.stop().await;
+}
+
+#[tokio::test]
 async fn healthcheck_tells_ready_from_not_ready_and_from_gone() {
     let mut file = File::new(Edit::InPlace, BAD);
     let chancery = Chancery::serve(&file.path()).await;

@@ -12,8 +12,9 @@ pub(super) struct Logging {
     #[arg(long, value_name = "FORM", env = "CHANCERY_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
 
+    // `notify` warns of each watch that went with its directory, which is how a ConfigMap changes.
     /// What to log: a level, or directives such as `chancery::xds=debug`
-    #[arg(long, value_name = "FILTER", env = "CHANCERY_LOG", default_value = "warn,chancery=info")]
+    #[arg(long, value_name = "FILTER", env = "CHANCERY_LOG", default_value = "warn,notify=error,chancery=info")]
     log: String,
 }
 
