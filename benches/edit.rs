@@ -51,7 +51,7 @@ impl Running {
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
             pipeline::build(&schema, documents, world, previous, &mut memory)
         };
-        let sources = Sources::new(&[path]);
+        let sources = Sources::new([path]);
         let (store, status) = (Arc::new(Store::new()), Arc::new(StatusCell::new(sources.names())));
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
@@ -119,7 +119,7 @@ fn idle(running: &Running) {
     let read = || ["chancery_watch_polls_total", "chancery_source_reads_total"].map(|name| running.count(name));
     let (before, used) = (read(), processor_time());
     std::thread::sleep(IDLE);
-    let (after, used) = (read(), processor_time() - used);
+    let (after, used) = (read(), processor_time().saturating_sub(used));
     let [polls, reads] = [after[0] - before[0], after[1] - before[1]];
     let percent = used.as_secs_f64() / IDLE.as_secs_f64() * 100.0;
     println!("idle over {FILES} files for {IDLE:?}: {used:?} of a core, {percent:.2} %; {polls} polls, {reads} reads");
