@@ -151,6 +151,8 @@ fn main() {
     }
     let running = Running::follow(&many, &schema);
     idle(&running);
-    edits(&format!("one of {FILES} files"), &running, &path(0));
+    // Others may be about to follow, so that the settle time is part of it.
+    let settle = Options::default().settle;
+    edits(&format!("one of {FILES} files, which rest {settle:?} first"), &running, &path(0));
     running.stop();
 }
