@@ -21,8 +21,7 @@ pub(super) struct Content {
 impl Content {
     pub(super) fn good(key: &str, generation: u64) -> Self {
         let names = [format!("{key}-{generation}"), format!("{key}-{generation}-end")];
-        let lines: String =
-            names.iter().map(|name| format!("- {{name: {name}, endpoints: [127.0.0.1:80]}}\n")).collect();
+        let lines = names.each_ref().map(|name| format!("- {{name: {name}, endpoints: [127.0.0.1:80]}}\n")).concat();
         Self { text: format!("version: 1\nclusters:\n{lines}"), clusters: Some(names.into()) }
     }
 
@@ -124,7 +123,7 @@ impl Disk {
         self.blocked.is_empty() && !self.files.is_empty()
     }
 
-    /// What is on disk leads to, if it is good.
+    /// What the files lead to, if they are good.
     pub(super) fn clusters(&self) -> Option<Clusters> {
         let all: Option<Vec<_>> = self.files.values().map(|content| content.clusters.clone()).collect();
         all.filter(|_| self.is_there()).map(|all| all.into_iter().flatten().collect())

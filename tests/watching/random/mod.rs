@@ -78,11 +78,11 @@ struct Tally {
     longest_wait: Duration,
 }
 
-async fn survives(make: impl FnOnce(&mut Disk) -> Box<dyn Layout>) {
+async fn survives(start: impl FnOnce(&mut Disk) -> Box<dyn Layout>) {
     let seed = seed();
     eprintln!("SEED={seed}");
     let (mut random, mut disk) = (Random(seed), Disk::default());
-    let mut layout = make(&mut disk);
+    let mut layout = start(&mut disk);
     let made = Arc::new(Mutex::new(Vec::new()));
     let running = Running::building(&[&layout.followed()], HASTY, recording(Arc::clone(&made)));
     let mut observers = JoinSet::new();
@@ -115,7 +115,7 @@ async fn survives(make: impl FnOnce(&mut Disk) -> Box<dyn Layout>) {
         if disk.is_new() {
             assert_eq!(
                 asked.attempted, told.attempted,
-                "{disk:?}: the files were read before the last event: {asked:?}"
+                "{disk:?}: they were told of, and yet there was news: {asked:?}"
             );
         }
         let possible: BTreeSet<_> = disk.good().iter().cloned().chain(served).collect();
@@ -123,9 +123,9 @@ async fn survives(make: impl FnOnce(&mut Disk) -> Box<dyn Layout>) {
         tally.snapshots += made.len();
         served = running.store.load().as_deref().map(clusters);
         for clusters in made.iter().chain(&published).chain(&served) {
-            assert!(possible.contains(clusters), "{clusters:?} was never on disk: {possible:?}");
             let generations: BTreeSet<_> = clusters.iter().map(|name| name.split('-').nth(1)).collect();
             assert!(!layout.is_atomic() || generations.len() == 1, "{clusters:?} are of several generations");
+            assert!(possible.contains(clusters), "{clusters:?} was never on disk: {possible:?}");
         }
         if let Some(good) = disk.clusters() {
             assert_eq!(served.as_ref(), Some(&good), "{asked:?}");

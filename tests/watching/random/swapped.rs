@@ -82,8 +82,8 @@ impl ConfigMap {
         if stale.is_empty() {
             disk.replace(shown.clone());
         }
-        let names: Vec<_> = files.iter().map(|(key, content)| (file_name(key), &*content.text)).collect();
-        let named: Vec<_> = names.iter().map(|(name, text)| (&**name, *text)).collect();
+        let texts: Vec<_> = files.iter().map(|(key, content)| (file_name(key), &*content.text)).collect();
+        let named: Vec<_> = texts.iter().map(|(name, text)| (&**name, *text)).collect();
         let mut volume = Volume { dir: &dir, generation: self.generation };
         volume.swap(&named);
         self.generation = volume.generation;
