@@ -38,7 +38,7 @@ sandbox:
     cargo run --release --example sandbox
 
 bench *filter:
-    cargo bench {{filter}}
+    cargo bench --benches -- {{filter}}
 
 # exactly what CI runs
 ci:

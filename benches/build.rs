@@ -1,7 +1,8 @@
-#![allow(missing_docs, reason = "the macro makes a public function")]
 //! What a topology costs from text to snapshot, stage by stage, and how that grows.
 //!
-//! `cargo bench --bench build`. One thread. Compare figures of one run only: machines differ, and are noisy.
+//! `cargo bench`. One thread. Compare figures of one run only: machines differ, and are noisy.
+
+#![allow(missing_docs, reason = "the macro makes a public function")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

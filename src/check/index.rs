@@ -17,7 +17,8 @@ impl<'a, 'b> Index<'a, 'b> {
         let key = |(position, noted): (usize, &&'a Noted<'b>)| {
             ((noted.resource.native.kind, noted.resource.native.name.as_str()), position)
         };
-        Self { set, positions: set.iter().enumerate().map(key).collect() }
+        // Of two that have one name, which is an error, the first counts.
+        Self { set, positions: set.iter().enumerate().rev().map(key).collect() }
     }
 
     pub(super) fn get(&self, kind: Kind, name: &str) -> Option<&'a Noted<'b>> {

@@ -11,15 +11,9 @@ use super::facts::Facts;
 use super::{Checked, alone, read, together};
 
 /// The resources of the last topology. What [`Memory::check`] returns does not depend on it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Memory {
     items: Memo<Item>,
-}
-
-impl std::fmt::Debug for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memory").finish_non_exhaustive()
-    }
 }
 
 /// The resources that were made from one item.

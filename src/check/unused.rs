@@ -12,7 +12,7 @@ pub(super) fn check(index: &Index<'_, '_>, findings: &mut Findings) {
             used[position] = true;
         }
     }
-    for (noted, used) in index.set.iter().zip(used) {
+    for noted in index.set {
         let native = &noted.resource.native;
         let what = match native.kind {
             Kind::Cluster => "cluster",
@@ -21,6 +21,7 @@ pub(super) fn check(index: &Index<'_, '_>, findings: &mut Findings) {
             Kind::Endpoint => "load assignment",
             _ => continue,
         };
+        let used = index.position(native.kind, &native.name).is_some_and(|position| used[position]);
         if !used && !noted.resource.broken {
             let text = format!("nothing in this topology refers to the {what} `{}`", native.name);
             findings.push(noted.resource.info("unreferenced", &Path::new(), text));

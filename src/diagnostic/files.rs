@@ -28,9 +28,14 @@ impl Files {
 
     /// Adds a file and returns its id, which is the next one.
     pub fn add(&mut self, name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> FileId {
-        let id = self.0.last_key_value().map_or_else(FileId::default, |(last, _)| FileId(last.0 + 1));
+        let id = self.next_id();
         self.add_as(id, name, text);
         id
+    }
+
+    /// The id that the next file gets.
+    pub fn next_id(&self) -> FileId {
+        self.0.last_key_value().map_or_else(FileId::default, |(last, _)| FileId(last.0 + 1))
     }
 
     /// Adds a file under an id that none has yet.

@@ -7,7 +7,7 @@
 use super::{FileId, Files};
 
 /// Names of fields whose values are secrets, or may be.
-const SENSITIVE: [&str; 11] = [
+const SENSITIVE: [&str; 17] = [
     "private_key",
     "privatekey",
     "password",
@@ -19,6 +19,12 @@ const SENSITIVE: [&str; 11] = [
     "token_secret",
     "client_secret",
     "private key",
+    "basic_auth",
+    "basicauth",
+    "users:",
+    "users\"",
+    "local_jwks",
+    "localjwks",
 ];
 
 /// No name or path in a topology has so many letters of base64 in a row; a line of PEM has 64.
@@ -186,5 +192,16 @@ mod tests {
         let url =
             "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
         assert_eq!(text(url), url);
+    }
+
+    #[test]
+    fn passwords_and_keys_of_filters_are_hidden() {
+        let source = "basic_auth: {users: {inline_string: \"bob:hunter2\"}}\nusers:\n  inline_string: |\n    bob:hunter2\n\
+                      local_jwks: {inline_string: '{\"k\": \"hunter2\"}'}\n\"users\": hunter2\nprefix: /users/hunter\n";
+        let mut files = Files::new();
+        let file = files.add("t.yaml", source);
+        let shown: Vec<String> = (1..=7).map(|number| line(&files, file, number).unwrap()).collect();
+        assert!(shown[..6].iter().all(|line| !line.contains("hunter2")), "{shown:#?}");
+        assert_eq!(shown[6], "prefix: /users/hunter");
     }
 }

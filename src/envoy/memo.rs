@@ -1,12 +1,12 @@
 //! What was made of trees, for as long as the same trees come back.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::Node;
 
 /// Results by the tree that they were made from: the same `Arc`, not an equal one. They stay from one round to the next.
-#[derive(Debug)]
 pub struct Memo<V> {
     this: Round<V>,
     last: Round<V>,
@@ -14,6 +14,14 @@ pub struct Memo<V> {
 
 /// By the tree's address, which is the tree's alone while it is held here.
 type Round<V> = BTreeMap<usize, (Arc<Node>, Arc<V>)>;
+
+/// Trees may hold private keys: they are not shown.
+impl<V> fmt::Debug for Memo<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { this, last } = self;
+        write!(f, "Memo({} + {} trees)", this.len(), last.len())
+    }
+}
 
 impl<V> Default for Memo<V> {
     fn default() -> Self {
@@ -25,11 +33,6 @@ impl<V> Memo<V> {
     /// Begins a round: what was not asked for in the last one is forgotten.
     pub fn turn(&mut self) {
         self.last = std::mem::take(&mut self.this);
-    }
-
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        *self = Self::default();
     }
 
     /// What was made of a tree, if it is still `good`.

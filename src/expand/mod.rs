@@ -191,9 +191,12 @@ fn expand_item(known: &Known<'_>, item: Item, findings: &mut Findings, made: &mu
     made.extend(derived);
 }
 
+/// What no name begins with that was written.
+const STAND_IN: &str = "\u{0}";
+
 /// A name for what has none. Nothing is published with an error; with some name, no more errors follow from this one.
 fn stand_in(span: Span) -> String {
-    format!("{}:{}:{}", span.file.0, span.line, span.column)
+    format!("{STAND_IN}{}:{}", span.line, span.column)
 }
 
 /// What kind of resource an item is: what its section or its `"@type"` says.
@@ -275,6 +278,11 @@ fn derives(path: &str) -> bool {
     ["listeners[", "clusters["].iter().any(|section| path.starts_with(section))
 }
 
+/// Whether someone chose a name, or what it was derived from.
+fn is_named(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with(STAND_IN)
+}
+
 /// Each kind has its own names, and each name is given once in a node group, whoever gives it. What is derived from an item
 /// that repeats a name, under the same name, is not told besides.
 fn duplicates(made: &[Made], findings: &mut Findings) {
@@ -284,7 +292,7 @@ fn duplicates(made: &[Made], findings: &mut Findings) {
     }
     let mut named: BTreeMap<(Kind, &str), Vec<&Made>> = BTreeMap::new();
     let mut told: BTreeSet<(usize, &str)> = BTreeSet::new();
-    for second in made.iter().filter(|made| !made.native.name.is_empty()) {
+    for second in made.iter().filter(|made| is_named(&made.native.name)) {
         let Made { native: Native { kind, name, path, groups, item, .. }, name_span } = second;
         let earlier = named.entry((*kind, name.as_str())).or_default();
         if let Some(first) = earlier.iter().find(|first| first.native.groups.overlaps(groups)) {

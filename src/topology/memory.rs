@@ -1,6 +1,7 @@
 //! What files said the last time, so that only those that changed are read again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use crate::diagnostic::{FileId, Files, Finding, Findings};
@@ -18,13 +19,21 @@ pub struct Memory {
     files: BTreeMap<Arc<str>, File>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct File {
     id: FileId,
     bytes: Arc<[u8]>,
     /// As snippets show it.
     text: Arc<str>,
     outline: Arc<Outline>,
+}
+
+/// It may hold private keys: its content is not shown.
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, bytes, .. } = self;
+        write!(f, "File({id:?}, {} bytes)", bytes.len())
+    }
 }
 
 impl File {

@@ -112,8 +112,9 @@ pub fn parse(documents: &[Document], files: &mut Files, findings: &mut Findings)
 
 /// The YAML documents of a file as located trees, whatever they say; `None` if it cannot be read, which a finding explains.
 pub(crate) fn trees(document: &Document, files: &mut Files, findings: &mut Findings) -> Option<Vec<Node>> {
-    let (text, flaw) = text::read(document, FileId::default());
-    let file = files.add(Arc::clone(&document.name), Arc::clone(&text));
+    let file = files.next_id();
+    let (text, flaw) = text::read(document, file);
+    files.add_as(file, Arc::clone(&document.name), Arc::clone(&text));
     if let Some(flaw) = flaw {
         findings.push(flaw);
         return None;

@@ -376,3 +376,14 @@ fn mistakes_in_node_groups_have_a_place() {
         assert_eq!(findings(&format!("{}---\nversion: 1\n{key}\n", groups(some))), [expected], "{key}");
     }
 }
+
+#[test]
+fn what_is_no_text_is_told_in_its_own_file() {
+    let (mut files, mut found) = (Files::new(), Findings::new());
+    assert!(trees(&document("good.yaml", "a: 1\n"), &mut files, &mut found).is_some());
+    let latin1 = Document { name: "latin1.yaml".into(), bytes: Arc::from(&b"a: \xe9\n"[..]) };
+    assert!(trees(&latin1, &mut files, &mut found).is_none());
+    let report = Report::new(found, Arc::new(files));
+    let [finding] = report.findings() else { panic!("{report:?}") };
+    assert!(report.render(finding).starts_with("latin1.yaml:1:4: error[not-utf8]"), "{}", report.render(finding));
+}

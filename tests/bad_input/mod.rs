@@ -23,9 +23,8 @@ use mutations::Mutations;
 /// How long one input may take, with room for a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How many mutations are tried, and for how long: the seeds take most of it in an unoptimised build.
-const MUTATIONS: usize = 4_000;
-const ALTOGETHER: Duration = Duration::from_secs(20);
+/// How many mutations are tried.
+const MUTATIONS: usize = 1_500;
 
 /// Folders with seeds, relative to the root of the repository.
 const SEEDS: [&str; 6] =
@@ -80,19 +79,14 @@ fn any_bytes_are_served_or_refused_with_a_place() {
         assert!(paths.len() > 5, "{folder}: {paths:?}");
         seeds.extend(paths.into_iter().map(|path| (path.display().to_string(), fs::read(path).unwrap())));
     }
-    let start = Instant::now();
     for (name, bytes) in &seeds {
         answer(name, bytes);
     }
     let mut mutations = Mutations::of(seeds.into_iter().map(|(_, bytes)| bytes).collect());
-    let mut tried = 0;
-    // A loaded machine tries fewer, but the same ones first.
-    while tried < MUTATIONS && start.elapsed() < ALTOGETHER {
+    for number in 0..MUTATIONS {
         let bytes = mutations.next();
-        answer(&format!("mutation {tried}:\n{}", String::from_utf8_lossy(&bytes)), &bytes);
-        tried += 1;
+        answer(&format!("mutation {number}:\n{}", String::from_utf8_lossy(&bytes)), &bytes);
     }
-    assert!(tried >= 100, "only {tried} mutations in {ALTOGETHER:?}");
 }
 
 #[test]

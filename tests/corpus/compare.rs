@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, ReflectMessage as _, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, MapKey, ReflectMessage as _, Value};
 
 use super::pool;
 
@@ -120,7 +120,8 @@ impl Comparison {
     fn moved(&mut self, at: &str, field: &FieldDescriptor, pasted: &DynamicMessage, out: &DynamicMessage) {
         let find = || {
             let options = out.get_field_by_name("typed_extension_protocol_options")?;
-            let options = options.as_map()?.values().next()?.as_message().and_then(payload)?;
+            let key = MapKey::String("envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned());
+            let options = options.as_map()?.get(&key)?.as_message().and_then(payload)?;
             let explicit = options.get_field_by_name("explicit_http_config")?;
             let holder = if field.name().starts_with("http") { explicit.as_message()? } else { &options };
             holder.get_field_by_name(field.name()).map(Cow::into_owned)
