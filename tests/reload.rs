@@ -74,7 +74,7 @@ pub(crate) struct Running {
     pub(crate) status: Arc<StatusCell>,
     judged: Arc<Mutex<Vec<String>>>,
     registry: Registry,
-    trigger: Trigger,
+    pub(crate) trigger: Trigger,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -86,12 +86,18 @@ impl Running {
 
     /// Follows paths, and lets the test do something between reading and the verdict.
     pub(crate) fn meddling(paths: &[&Path], options: Options, meddle: Meddler) -> Self {
+        let judged = Arc::default();
+        let build = builder(Arc::clone(&judged), meddle);
+        Self { judged, ..Self::building(paths, options, build) }
+    }
+
+    /// Follows paths, and makes of them what this function makes; what it judges is not written down.
+    pub(crate) fn building(paths: &[&Path], options: Options, build: Builder) -> Self {
         let sources = Sources::new(paths);
         let (store, judged) = (Arc::new(Store::new()), Arc::default());
         let status = Arc::new(StatusCell::new(sources.names()));
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let build = builder(Arc::clone(&judged), meddle);
         let reload = Reload::new(sources, options, build, Arc::clone(&store), Arc::clone(&status), metrics);
         let (trigger, shutdown) = (reload.handle(), CancellationToken::new());
         let mut tasks = JoinSet::new();

@@ -1,11 +1,13 @@
 //! Every way in which a file can change, a test each: nothing is lost, nothing is published that was not meant.
 //!
-//! `edits` needs nothing but a directory, `program` the program with its checks and its queue, `mounts` mounts and limits.
+//! `edits` needs nothing but a directory, `program` the program with its checks and its queue, `mounts` mounts and limits;
+//! `random` does what `edits` does in any order.
 
 mod edits;
 mod mounts;
 mod namespace;
 mod program;
+mod random;
 
 use serde_json::Value;
 
