@@ -182,7 +182,9 @@ impl Track {
     pub(super) fn nacked(&mut self, refused: InFlight, code: i32, message: String) -> Answer {
         self.ledger.refuse(refused.nonce);
         self.in_doubt = true;
-        let unknown = self.ledger.unknowns();
+        // A later response may speak of the same names. If it is lost with the stream, so is what it would have mended.
+        let unanswered = self.ledger.unanswered().cloned();
+        let unknown = self.ledger.unknowns().into_iter().chain(unanswered).collect();
         Answer::Nack { refused, code, message, unknown }
     }
 

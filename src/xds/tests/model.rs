@@ -307,6 +307,25 @@ fn run(protocol: Protocol, events: &[Event]) {
     assert_eq!(model.conversation.deadline(&model.world.group(), model.now), None);
 }
 
+#[test]
+fn what_a_lost_response_would_have_removed_is_removed_after_a_refusal() {
+    let set = |name| Event::Set { kind: 0, name, body: 0 };
+    let events = [
+        Event::Want { kind: 0, names: 0, wildcard: true },
+        set(0),
+        set(1),
+        Event::Send(1),
+        Event::Wait,
+        Event::Remove { kind: 0, name: 0 },
+        Event::Send(1),
+        Event::Refuse { applied: 1 },
+        Event::Reconnect,
+    ];
+    for protocol in [Protocol::Sotw, Protocol::Delta] {
+        run(protocol, &events);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
