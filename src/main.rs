@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// A topology is many small allocations, most of which end together; the system's allocator takes half as long again.
+/// A build is many small allocations, most of which end together, which costs less than with the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -71,7 +71,7 @@ impl Compiled {
 
 /// What earlier builds made of files that did not change. What a build leads to does not depend on it.
 ///
-/// It is kept from build to build, rejected ones included, so that an edit costs what the file that it changes costs.
+/// It is kept from build to build, rejected ones included, so that an edit costs little more than the file that it changes.
 #[derive(Debug, Default)]
 pub struct Memory {
     topology: topology::Memory,
@@ -136,7 +136,7 @@ impl Memory {
             let on_demand = is_on_demand(resource);
             let known = self.encoded.get(&native.node, |known| known.traits.on_demand == on_demand);
             let encoded = known.unwrap_or_else(|| {
-                let encoded = Arc::new(encode(schema, resource, files));
+                let encoded = Arc::new(encode(schema, resource, on_demand, files));
                 // What nobody else holds cannot come back.
                 if Arc::strong_count(&native.node) > 1 {
                     self.encoded.put(&native.node, Arc::clone(&encoded));
@@ -156,7 +156,7 @@ fn is_on_demand(Checked { native, message, .. }: &Checked) -> bool {
     native.on_demand || (native.kind == Kind::Listener && field::message(message, "api_listener").is_some())
 }
 
-fn encode(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
+fn encode(schema: &Schema, resource: &Checked, on_demand: bool, files: &Files) -> Resource {
     let (native, message) = (&resource.native, &resource.message);
     let span = native.node.span;
     let origin = Origin {
@@ -165,7 +165,7 @@ fn encode(schema: &Schema, resource: &Checked, files: &Files) -> Resource {
         column: span.column,
     };
     let traits = Traits {
-        on_demand: is_on_demand(resource),
+        on_demand,
         private: resource.holds_private_key(),
         eds_service: if native.kind == Kind::Cluster { check::eds_service(message).map(Arc::from) } else { None },
     };

@@ -1,6 +1,6 @@
 //! `google.protobuf.Any`: a message that names its own type.
 
-use prost_reflect::{DynamicMessage, Value};
+use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
 
 use super::Schema;
 
@@ -35,17 +35,18 @@ pub(super) fn message_name(type_url: &str) -> Option<&str> {
 
 /// The decoded payload; `None` if the type is unknown or the bytes are not of that type.
 pub(super) fn unpack(schema: &Schema, any: &DynamicMessage) -> Option<DynamicMessage> {
-    let descriptor = schema.message(message_name(&type_url(any))?)?;
-    DynamicMessage::decode(descriptor, payload(any)).ok()
+    DynamicMessage::decode(packed(schema, any)?, payload(any)).ok()
 }
 
 /// The same, if there is more than one way to encode it.
 pub(super) fn unpack_open(schema: &Schema, any: &DynamicMessage) -> Option<DynamicMessage> {
-    let descriptor = schema.message(message_name(&type_url(any))?)?;
-    if !schema.catalog().is_order_open(&descriptor) {
-        return None;
-    }
+    let descriptor = packed(schema, any).filter(|descriptor| schema.catalog().is_order_open(descriptor))?;
     DynamicMessage::decode(descriptor, payload(any)).ok()
+}
+
+/// What is in an `Any`, by its own word.
+fn packed(schema: &Schema, any: &DynamicMessage) -> Option<MessageDescriptor> {
+    schema.message(message_name(&type_url(any))?)
 }
 
 /// Fills an `Any`.
