@@ -21,6 +21,9 @@ const FULL_READ: Duration = Duration::from_mins(1);
 /// How often to look at the files while they cannot be watched, if no interval is set.
 const FALLBACK_INTERVAL: Duration = Duration::from_secs(5);
 
+/// However long no watch can be had, it is tried this often.
+const MAX_RETRY: Duration = Duration::from_mins(1);
+
 /// How often to look at the files, at least, while changes are known to come without events.
 const DEAF_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -41,8 +44,8 @@ pub struct Reload {
     attached: Arc<Attached>,
     last_read: Instant,
     next_poll: Option<Instant>,
-    /// Why the files are not watched, while they should be and are not.
-    deaf: Option<ArmError>,
+    /// While the files should be watched and are not.
+    deaf: Option<Deaf>,
     /// Whether they were not watched at some time since they were last read.
     was_deaf: bool,
     /// Whether the last change came without an event.
@@ -59,6 +62,23 @@ pub struct Reload {
 impl std::fmt::Debug for Reload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reload").field("sources", &self.sources).field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// No watch can be had.
+struct Deaf {
+    why: ArmError,
+    /// How long to wait before the next try; it grows from one to the next, for a limit is not raised in a hurry.
+    pause: Duration,
+    retry: Instant,
+}
+
+impl Deaf {
+    fn new(why: ArmError, before: Option<&Self>, pause: Duration) -> Self {
+        // Directories that keep changing are no limit: they come to rest.
+        let grows = !matches!(why, ArmError::Moved);
+        let pause = before.filter(|_| grows).map_or(pause, |before| (before.pause * 2).min(MAX_RETRY));
+        Self { why, pause, retry: Instant::now() + pause }
     }
 }
 
@@ -216,7 +236,7 @@ impl Reload {
             WatchMode::Auto | WatchMode::Poll => Mode::Poll,
         };
         self.watch.poll_interval = self.interval();
-        let deaf = self.deaf.iter().map(ArmError::hazard);
+        let deaf = self.deaf.iter().map(|deaf| deaf.why.hazard());
         let missed = self.missed.then(Hazard::missed);
         let places = self.hazards.iter().filter(|hazard| watching || !hazard.is_eventless()).cloned();
         self.watch.hazards = deaf.chain(missed).chain(self.at_work.clone()).chain(places).collect();
@@ -274,12 +294,17 @@ impl Reload {
         if self.options.watch != WatchMode::Auto {
             return;
         }
+        if self.deaf.as_ref().is_some_and(|deaf| Instant::now() < deaf.retry) {
+            self.was_deaf = true;
+            return;
+        }
         let (watcher, attached) = (Arc::clone(&self.watcher), Arc::clone(&self.attached));
         let arm = move || watcher.lock().unwrap_or_else(PoisonError::into_inner).arm(&attached, anew);
         let armed = blocking(arm).await;
         let deaf = armed.unwrap_or_else(|| Err(ArmError::Other("internal error".to_owned()))).err();
         self.was_deaf |= deaf.is_some() || self.deaf.is_some();
-        self.deaf = deaf;
+        let pause = self.interval().unwrap_or(FALLBACK_INTERVAL);
+        self.deaf = deaf.map(|why| Deaf::new(why, self.deaf.as_ref(), pause));
     }
 
     fn interval(&self) -> Option<Duration> {

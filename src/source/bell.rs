@@ -31,6 +31,11 @@ impl Bell {
         self.settle().is_pending()
     }
 
+    /// Whether someone was heard to write to a file and not to close it.
+    pub(crate) fn awaits_writers(&self) -> bool {
+        self.settle().awaits_writers()
+    }
+
     /// Waits until it is time to read, and says why. Losing the future loses nothing.
     pub(crate) async fn wait(&self) -> Wake {
         loop {

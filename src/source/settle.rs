@@ -127,6 +127,11 @@ impl Settle {
         self.first.is_some()
     }
 
+    /// Whether someone was heard to write to a file and not to close it.
+    pub(crate) fn awaits_writers(&self) -> bool {
+        !self.writers.is_empty()
+    }
+
     /// Whether it is time; if it is, everything heard so far counts as answered.
     pub(crate) fn take(&mut self, now: Instant) -> Due {
         let (Some(first), Some(last)) = (self.first, self.last) else { return Due::Never };

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -13,6 +14,9 @@ use crate::diagnostic::Level;
 
 /// How often watches are set anew in a row while the directories keep changing.
 const ATTEMPTS: usize = 10;
+
+/// How many earlier sets of watches are kept at most; each takes an inotify instance.
+const MAX_RETIRED: usize = 4;
 
 /// Why nothing is watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,9 +40,9 @@ impl ArmError {
     pub(crate) fn hazard(&self) -> Hazard {
         let help = match self {
             Self::Instances => {
-                "raise the sysctl fs.inotify.max_user_instances, or the limit of open files; polling until there is one"
+                "raise the sysctl fs.inotify.max_user_instances, or the limit of open files; polling, and trying again now and then"
             }
-            Self::Watches => "raise the sysctl fs.inotify.max_user_watches; polling until there is one",
+            Self::Watches => "raise the sysctl fs.inotify.max_user_watches; polling, and trying again now and then",
             Self::Moved | Self::Other(_) => "polling, and trying again each time",
         };
         let message = format!("cannot watch the topology for changes: {self}");
@@ -46,10 +50,37 @@ impl ArmError {
     }
 }
 
+/// What hears the events of one set of watches.
+#[derive(Debug)]
+struct Ear {
+    chain: Chain,
+    bell: Arc<Bell>,
+    /// Other watches have taken over. What these still hear is old, except for the closing of a file: nobody else may have
+    /// heard it, and it would be waited for.
+    retired: AtomicBool,
+}
+
+impl Ear {
+    fn hear(&self, event: notify::Result<Event>) {
+        let retired = self.retired.load(Ordering::Acquire);
+        let heard = signals(&self.chain, event).into_iter();
+        for signal in heard.filter(|signal| !retired || matches!(signal, Signal::Closed(_))) {
+            self.bell.ring(signal);
+        }
+    }
+}
+
 /// Sets watches: the operating system's, or a test's.
 trait Backend: Send {
-    /// Watches every directory and file of the chain and rings the bell for what concerns it, until the result is dropped.
-    fn arm(&self, chain: &Arc<Chain>, bell: &Arc<Bell>) -> Result<Box<dyn Send>, ArmError>;
+    /// Watches every directory and file of the ear's chain and lets it hear, until the result is dropped.
+    fn arm(&self, ear: &Arc<Ear>) -> Result<Box<dyn Send>, ArmError>;
+}
+
+/// One set of watches.
+struct Armed {
+    ear: Arc<Ear>,
+    /// Ends them when it is dropped.
+    _watches: Box<dyn Send>,
 }
 
 /// Keeps watches on everything that can make the paths mean something else.
@@ -57,7 +88,9 @@ pub(crate) struct Watcher {
     sources: Arc<Sources>,
     bell: Arc<Bell>,
     backend: Box<dyn Backend>,
-    armed: Option<(Arc<Chain>, Box<dyn Send>)>,
+    armed: Option<Armed>,
+    /// Earlier watches, while the closing of a file may be under way from them.
+    retired: Vec<Armed>,
 }
 
 impl Watcher {
@@ -67,23 +100,28 @@ impl Watcher {
     }
 
     fn with_backend(sources: Arc<Sources>, bell: Arc<Bell>, backend: Box<dyn Backend>) -> Self {
-        Self { sources, bell, backend, armed: None }
+        Self { sources, bell, backend, armed: None, retired: Vec::new() }
     }
 
     /// Makes sure that the watches are on the directories that the paths, and those of attached files, lead through now: all
     /// new ones if `anew`, else only if the chain differs. What is read after this cannot change unnoticed.
     pub(crate) fn arm(&mut self, attached: &Attached, mut anew: bool) -> Result<(), ArmError> {
+        if !self.bell.awaits_writers() {
+            self.retired.clear();
+        }
         for _ in 0..ATTEMPTS {
-            let chain = Arc::new(Chain::of(&self.sources, attached));
-            if !anew && self.armed.as_ref().is_some_and(|(armed, _)| *armed == chain) {
+            let chain = Chain::of(&self.sources, attached);
+            if !anew && self.armed.as_ref().is_some_and(|armed| armed.ear.chain == chain) {
                 return Ok(());
             }
-            match self.backend.arm(&chain, &self.bell) {
+            let ear = Arc::new(Ear { chain, bell: Arc::clone(&self.bell), retired: AtomicBool::new(false) });
+            match self.backend.arm(&ear) {
                 // Once more: the chain may have changed before the watches were set.
-                Ok(watches) => self.armed = Some((chain, watches)),
+                Ok(watches) => self.take_over(Armed { ear, _watches: watches }),
                 Err(ArmError::Moved) => continue,
                 Err(error) => {
                     self.armed = None;
+                    self.retired.clear();
                     return Err(error);
                 }
             }
@@ -93,23 +131,27 @@ impl Watcher {
         self.bell.ring(Signal::Again);
         if self.armed.is_some() { Ok(()) } else { Err(ArmError::Moved) }
     }
+
+    fn take_over(&mut self, next: Armed) {
+        let Some(last) = self.armed.replace(next) else { return };
+        last.ear.retired.store(true, Ordering::Release);
+        self.retired.push(last);
+        if self.retired.len() > MAX_RETIRED {
+            self.retired.remove(0);
+        }
+    }
 }
 
 /// The operating system's watches.
 struct Native;
 
 impl Backend for Native {
-    fn arm(&self, chain: &Arc<Chain>, bell: &Arc<Bell>) -> Result<Box<dyn Send>, ArmError> {
-        let heard = (Arc::clone(chain), Arc::clone(bell));
-        let handler = move |event| {
-            let (chain, bell) = &heard;
-            for signal in signals(chain, event) {
-                bell.ring(signal);
-            }
-        };
+    fn arm(&self, ear: &Arc<Ear>) -> Result<Box<dyn Send>, ArmError> {
+        let heard = Arc::clone(ear);
+        let handler = move |event| heard.hear(event);
         let mut watcher =
             RecommendedWatcher::new(handler, notify::Config::default()).map_err(|error| explain(&error))?;
-        for path in chain.dirs().chain(chain.files()) {
+        for path in ear.chain.dirs().chain(ear.chain.files()) {
             if let Err(error) = watcher.watch(path, RecursiveMode::NonRecursive) {
                 if is_denied(&error) {
                     // Entering a directory takes less than listing it. The ones below and the poll still tell.
@@ -249,7 +291,7 @@ mod tests {
     }
 
     impl Backend for Scarce {
-        fn arm(&self, _: &Arc<Chain>, _: &Arc<Bell>) -> Result<Box<dyn Send>, ArmError> {
+        fn arm(&self, _: &Arc<Ear>) -> Result<Box<dyn Send>, ArmError> {
             let call = self.calls.fetch_add(1, Ordering::Relaxed);
             if call < self.failures { Err(self.error.clone()) } else { Ok(Box::new(())) }
         }
@@ -276,6 +318,35 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         watcher.arm(&Attached::default(), false).unwrap();
         assert_eq!(calls(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_closed_while_watches_are_replaced_is_not_waited_for() {
+        let (_temp, file, mut watcher, _) = scarce(0, ArmError::Moved);
+        watcher.arm(&Attached::default(), false).unwrap();
+        let first = Arc::clone(&watcher.armed.as_ref().unwrap().ear);
+        let event = |kind| Ok(Event::new(kind).add_path(file.clone()));
+        first.hear(event(EventKind::Modify(ModifyKind::Data(DataChange::Any))));
+        watcher.arm(&Attached::default(), true).unwrap();
+        assert_eq!((watcher.retired.len(), watcher.bell.awaits_writers()), (1, true));
+        // What else the first watches hear is heard by the second as well, and may be of a directory that was moved away.
+        first.hear(event(EventKind::Modify(ModifyKind::Name(RenameMode::To))));
+        first.hear(event(EventKind::Access(AccessKind::Close(AccessMode::Write))));
+        assert!(!watcher.bell.awaits_writers());
+        let wake = watcher.bell.wait().await;
+        assert_eq!((wake.writers.len(), wake.rearm), (0, false));
+        watcher.arm(&Attached::default(), false).unwrap();
+        assert_eq!(watcher.retired.len(), 0);
+    }
+
+    #[test]
+    fn earlier_watches_do_not_add_up() {
+        let (_temp, file, mut watcher, _) = scarce(0, ArmError::Moved);
+        watcher.bell.ring(Signal::Written(file));
+        for _ in 0..3 * MAX_RETIRED {
+            watcher.arm(&Attached::default(), true).unwrap();
+        }
+        assert_eq!(watcher.retired.len(), MAX_RETIRED);
     }
 
     #[test]
