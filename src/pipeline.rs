@@ -168,6 +168,7 @@ fn encode(schema: &Schema, resource: &Checked, on_demand: bool, files: &Files) -
         on_demand,
         private: resource.holds_private_key(),
         eds_service: if native.kind == Kind::Cluster { check::eds_service(message).map(Arc::from) } else { None },
+        clusters: resource.clusters().into_iter().map(Arc::from).collect(),
     };
     Resource::new(native.kind, native.name.as_str(), &canonical::encode(schema, message), origin, traits)
 }

@@ -1,8 +1,10 @@
 //! The incremental protocol over a socket.
 
+use std::time::Duration;
+
 use chancery::envoy::Kind;
 use chancery::snapshot::Version;
-use chancery::xds::KindState;
+use chancery::xds::{Gates, KindState, Options};
 
 use crate::support::xds_client::{ADS, Fixture, refusal, shown};
 use crate::support::{eventually, holds};
@@ -52,7 +54,9 @@ async fn r10_what_a_rejoining_client_holds_is_not_sent_again() {
 
 #[tokio::test]
 async fn n8_a_node_that_refused_gets_everything_when_it_rejoins() {
-    let fixture = Fixture::start().await;
+    let gates = Gates { removal_grace: Duration::from_millis(10), ..Gates::default() };
+    let options = Options { gates, ..Options::default() };
+    let fixture = Fixture::start_with(&"127.0.0.1:0".parse().unwrap(), options).await;
     fixture.publish(&[(Kind::Cluster, "a", "1")]);
     let mut stream = fixture.delta(ADS).await;
     stream.amend(Kind::Cluster, &[], &[]).await;
@@ -73,7 +77,10 @@ async fn n8_a_node_that_refused_gets_everything_when_it_rejoins() {
     let mut stream = fixture.delta(ADS).await;
     stream.rejoin(Kind::Cluster, &[], &[], &[("a", &version)]).await;
     let response = stream.receive().await;
-    assert_eq!(shown(&response), ["a=1", "-bad", "-taken"]);
+    assert_eq!(shown(&response), ["a=1"]);
+    stream.answer(&response, None).await;
+    let response = stream.receive().await;
+    assert_eq!(shown(&response), ["-bad", "-taken"]);
     stream.answer(&response, None).await;
     stream.amend(Kind::Listener, &[], &[]).await;
     stream.receive().await;

@@ -18,7 +18,7 @@ use crate::envoy::Kind;
 use crate::reload::{Mode, SourceFile, StateStatus, Status, Verdict, Watch};
 use crate::snapshot::{Group, Snapshot, Version};
 use crate::source::Hazard;
-use crate::xds::{ClientStatus, KindState, KindStatus, Nack};
+use crate::xds::{ClientStatus, KindState, KindStatus, Nack, Wait, WaitReason};
 
 pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Response {
     let snapshot = shared.state.store.load();
@@ -133,6 +133,16 @@ struct ClientType {
     nack: Option<Refusal>,
     wildcard: bool,
     names: usize,
+    /// None if nothing is held back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Held>,
+}
+
+/// What is held back, since when, and what it waits for.
+#[derive(Serialize)]
+struct Held {
+    since: String,
+    r#for: WaitReason,
 }
 
 #[derive(Serialize)]
@@ -244,8 +254,9 @@ fn types(group: &Group) -> BTreeMap<&'static str, Type> {
 fn client(status: ClientStatus) -> Client {
     let ClientStatus { node, cluster, user_agent, group, peer, protocol, service, connected, revision, kinds } = status;
     let kinds = kinds.into_iter().map(|(kind, status)| {
-        let KindStatus { state, sent, acked, nack, wildcard, names } = status;
-        (kind, ClientType { state, sent, acked, nack: nack.map(refusal), wildcard, names })
+        let KindStatus { state, sent, acked, nack, wildcard, names, waiting } = status;
+        let waiting = waiting.map(|Wait { reason, since }| Held { since: rfc3339(since), r#for: reason });
+        (kind, ClientType { state, sent, acked, nack: nack.map(refusal), wildcard, names, waiting })
     });
     let (connected, kinds) = (rfc3339(connected), kinds.collect());
     Client { node, cluster, user_agent, group, peer, protocol, service, connected, revision, kinds }
@@ -296,6 +307,7 @@ mod tests {
             nack: Some(nack),
             wildcard: true,
             names: 0,
+            waiting: Some(Wait { reason: WaitReason::Removal(vec!["RDS"]), since: at }),
         };
         let client = ClientStatus {
             node: "n".to_owned(),
@@ -318,6 +330,7 @@ mod tests {
                 "protocol": "delta", "service": "ADS", "connected": "1970-01-01T00:00:01.000Z", "revision": 2,
                 "kinds": {"CDS": {
                     "state": "nacked", "sent": "v2", "acked": "v1", "wildcard": true, "names": 0,
+                    "waiting": {"since": "1970-01-01T00:00:01.000Z", "for": {"removal": ["RDS"]}},
                     "nack": {
                         "code": 13, "message": "no such cluster", "version": "v2", "at": "1970-01-01T00:00:01.000Z",
                         "origins": ["topology.yaml:3:3"],

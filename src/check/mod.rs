@@ -61,10 +61,11 @@ pub use memory::Memory;
 
 pub(crate) use references::eds_service;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::diagnostic::{Finding, Findings, Level, Span};
-use crate::envoy::{self, DynamicMessage, Path, ReflectMessage as _, Schema};
+use crate::envoy::{self, DynamicMessage, Kind, Path, ReflectMessage as _, Schema};
 use crate::expand::Native;
 use crate::topology::NodeGroup;
 
@@ -96,6 +97,15 @@ impl Checked {
     /// Whether it holds a private key, or another secret, in the clear.
     pub fn holds_private_key(&self) -> bool {
         self.facts.private
+    }
+
+    /// The clusters that it leads traffic to; none for a cluster.
+    pub fn clusters(&self) -> BTreeSet<&str> {
+        if self.native.kind == Kind::Cluster {
+            return BTreeSet::new();
+        }
+        let clusters = self.facts.references.iter().filter(|reference| reference.kind == Kind::Cluster);
+        clusters.map(|reference| reference.name.as_str()).collect()
     }
 
     /// The place of a field inside the resource, or of the text that caused it.

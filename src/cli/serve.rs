@@ -66,9 +66,17 @@ pub(super) struct Serve {
     #[arg(long, value_name = "N", env = "CHANCERY_MAX_REMOVED_PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     max_removed_percent: Option<u8>,
 
-    /// How long newer content waits for a proxy to answer what it was sent
+    /// How long changes wait for a proxy to answer what they build on; what they replace is never removed without the answer
     #[arg(long, value_name = "DURATION", env = "CHANCERY_GATE_TIMEOUT", default_value = "20s", value_parser = humantime::parse_duration)]
     gate_timeout: Duration,
+
+    /// How long clusters and endpoints outlast a change of a listener, which drains and leads to them until then
+    #[arg(long, value_name = "DURATION", env = "CHANCERY_REMOVAL_GRACE", default_value = "5s", value_parser = interval)]
+    removal_grace: Duration,
+
+    /// Let nothing wait for a proxy's answers, to compare with: requests are lost during changes
+    #[arg(long, hide = true)]
+    ungated: bool,
 
     /// Send private keys although `--listen` is neither loopback nor a Unix socket, where anyone on the way can read them
     #[arg(long, env = "CHANCERY_ALLOW_PLAINTEXT_SECRETS", value_parser = FalseyValueParser::new())]
@@ -144,6 +152,8 @@ impl Serve {
             state_dir,
             max_removed_percent,
             gate_timeout,
+            removal_grace,
+            ungated,
             allow_plaintext_secrets,
             logging: _,
         } = self;
@@ -169,7 +179,8 @@ impl Serve {
         let status = Arc::new(StatusCell::new(names.clone()));
         let clients = Arc::new(Clients::new());
 
-        let options = xds::Options { gate_timeout, allow_plaintext_secrets, ..xds::Options::default() };
+        let gates = xds::Gates { timeout: gate_timeout, removal_grace, open: ungated };
+        let options = xds::Options { gates, allow_plaintext_secrets, ..xds::Options::default() };
         let metrics = xds::Metrics::register(&mut registry);
         let xds = xds::Server::bind(&listen, Arc::clone(&store), Arc::clone(&clients), metrics, options);
         let xds = xds.await.with_context(|| format!("cannot listen for xDS on {listen}"))?;

@@ -84,6 +84,11 @@ impl Kind {
         }
     }
 
+    /// Whether others lead to it, so that it is taken away only after nothing leads there any more.
+    pub fn is_removed_last(self) -> bool {
+        matches!(self, Self::Cluster | Self::Endpoint)
+    }
+
     /// Whether a state-of-the-world response must hold the full set, so that absence means deletion.
     pub fn is_full_state(self) -> bool {
         matches!(self, Self::Cluster | Self::Listener)

@@ -36,6 +36,8 @@ pub struct Traits {
     pub private: bool,
     /// For a cluster of type EDS: the name under which its endpoints are asked for.
     pub eds_service: Option<Arc<str>>,
+    /// The clusters that it leads traffic to, sorted; empty for a cluster itself.
+    pub clusters: Vec<Arc<str>>,
 }
 
 /// One resource, encoded once and shared by every stream that sends it. Its bytes may hold private keys: `Debug` shows none.

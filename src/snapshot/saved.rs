@@ -98,6 +98,8 @@ struct StateResource {
     private: bool,
     #[prost(string, optional, tag = "9")]
     eds_service: Option<String>,
+    #[prost(string, repeated, tag = "10")]
+    clusters: Vec<String>,
 }
 
 #[derive(prost::Message)]
@@ -188,7 +190,7 @@ impl From<&Resource> for StateResource {
     fn from(resource: &Resource) -> Self {
         let Resource { kind, name, version: _, any: _, origin, traits } = resource;
         let Origin { file, line, column } = origin;
-        let Traits { on_demand, private, eds_service } = traits;
+        let Traits { on_demand, private, eds_service, clusters } = traits;
         Self {
             type_url: kind.type_url().to_owned(),
             name: name.to_string(),
@@ -199,16 +201,18 @@ impl From<&Resource> for StateResource {
             on_demand: *on_demand,
             private: *private,
             eds_service: eds_service.as_ref().map(ToString::to_string),
+            clusters: clusters.iter().map(ToString::to_string).collect(),
         }
     }
 }
 
 impl StateResource {
     fn restore(self) -> Result<Arc<Resource>, Damage> {
-        let Self { type_url, name, message, file, line, column, on_demand, private, eds_service } = self;
+        let Self { type_url, name, message, file, line, column, on_demand, private, eds_service, clusters } = self;
         let kind = Kind::from_type_url(&type_url).ok_or(Damage::Content("an unknown type of resource"))?;
         let origin = Origin { file: file.into(), line, column };
-        let traits = Traits { on_demand, private, eds_service: eds_service.map(Into::into) };
+        let clusters = clusters.into_iter().map(Into::into).collect();
+        let traits = Traits { on_demand, private, eds_service: eds_service.map(Into::into), clusters };
         Ok(Arc::new(Resource::new(kind, name, &message, origin, traits)))
     }
 }
@@ -223,7 +227,13 @@ mod tests {
     fn resource(kind: Kind, name: &str, body: &[u8]) -> Arc<Resource> {
         let origin = Origin { file: "topologie é.yaml".into(), line: 7, column: 3 };
         let eds_service = (kind == Kind::Cluster).then(|| "service".into());
-        Arc::new(Resource::new(kind, name, body, origin, Traits { on_demand: true, private: true, eds_service }))
+        Arc::new(Resource::new(
+            kind,
+            name,
+            body,
+            origin,
+            Traits { on_demand: true, private: true, eds_service, clusters: vec!["c".into()] },
+        ))
     }
 
     fn saved() -> Saved {

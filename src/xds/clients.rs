@@ -38,6 +38,29 @@ pub struct Nack {
     pub origins: Vec<String>,
 }
 
+/// What a change waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitReason {
+    /// Changes wait until the client has answered what they build on, of these types.
+    Answers(Vec<&'static str>),
+    /// What is gone is removed once these types are up to date and answered.
+    Removal(Vec<&'static str>),
+    /// What is gone is removed once changed listeners had time to drain.
+    Grace,
+    /// Changes lead to these clusters, which the client refused.
+    Refused(Vec<String>),
+}
+
+/// Something that is due and held back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Wait {
+    /// What for.
+    pub reason: WaitReason,
+    /// Since when.
+    pub since: SystemTime,
+}
+
 /// One kind of resource on one stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KindStatus {
@@ -53,6 +76,8 @@ pub struct KindStatus {
     pub wildcard: bool,
     /// How many names are subscribed.
     pub names: usize,
+    /// What of it is held back, if anything.
+    pub waiting: Option<Wait>,
 }
 
 /// One stream of a client.

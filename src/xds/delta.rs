@@ -6,7 +6,7 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 use super::ledger::Told;
-use super::track::{Answer, Payload, Track};
+use super::track::{Answer, Differences, Payload, Track};
 use crate::snapshot::{Resource, Resources, Version};
 
 /// Takes a request of the track's kind. `doubts` are the names that this node refused on an earlier stream and that were
@@ -66,6 +66,7 @@ fn claim(track: &mut Track, request: &DeltaDiscoveryRequest, doubts: Option<BTre
         if !track.subscription.may_hold(name) {
             continue;
         }
+        track.rejoined = true;
         let told = Version::parse(version).filter(|_| trusted).map_or(Told::Other, Told::Is);
         track.ledger.claim(Arc::from(name), told);
         // The version that the client holds says whether it needs an answer.
@@ -77,19 +78,24 @@ fn claim(track: &mut Track, request: &DeltaDiscoveryRequest, doubts: Option<BTre
     }
 }
 
-/// What to send: `changed` allows what the client has not asked for just now.
-pub(super) fn payload(track: &Track, set: &Resources, changed: bool) -> Option<Payload> {
+/// What to send, given what differs and may be sent, and what is to wait.
+pub(super) fn payload(
+    track: &Track,
+    set: &Resources,
+    due: Differences<'_>,
+    deferred: &BTreeSet<Arc<str>>,
+) -> Option<Payload> {
     let mut chosen: BTreeMap<Arc<str>, Option<&Arc<Resource>>> = BTreeMap::new();
     for name in track.asked.iter().chain(&track.forced) {
         // "If a subscribed name does not exist, the server sends it in `removed_resources`": at once, so that a client
         // need not wait for its own timeout.
-        chosen.insert(Arc::clone(name), track.subscription.get(set, name));
+        chosen.insert(Arc::clone(name), track.find(set, deferred, name));
     }
-    let differences = if changed { track.differences(set) } else { BTreeMap::new() };
-    if !differences.is_empty() {
-        chosen.extend(differences);
+    if !due.is_empty() {
+        chosen.extend(due);
         // What was refused comes again with the next content that differs, removals too.
-        chosen.extend(track.unknowns().into_iter().map(|name| {
+        let unknown = track.unknowns().into_iter().filter(|name| !deferred.contains(name));
+        chosen.extend(unknown.map(|name| {
             let resource = track.subscription.get(set, &name);
             (name, resource)
         }));

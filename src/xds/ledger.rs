@@ -20,13 +20,24 @@ pub(super) enum Told {
     Absent,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// What a client is sure to have of one name, whatever it was told since.
+#[derive(Clone, Debug)]
+enum Held {
+    Nothing,
+    /// It says so, of an earlier stream.
+    Claimed,
+    /// This is what it last accepted.
+    Accepted(Arc<Resource>),
+}
+
+#[derive(Clone, Debug)]
 struct Entry {
     told: Told,
     /// The response that said so; 0 for what the client brought along.
     nonce: u64,
     /// The response that said so was refused, and clients apply parts of what they refuse.
     unknown: bool,
+    held: Held,
 }
 
 /// A response that the client has not answered.
@@ -39,6 +50,8 @@ pub(super) struct InFlight {
     pub(super) removed: Vec<Arc<str>>,
     /// Those of the resources that the client had not accepted in this form before.
     pub(super) news: Vec<Arc<Resource>>,
+    /// Whether it changes or takes away something that the client has.
+    pub(super) alters: bool,
 }
 
 /// What one client was told about one kind.
@@ -53,12 +66,17 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Notes what a client says it holds from an earlier stream.
     pub(super) fn claim(&mut self, name: Arc<str>, told: Told) {
-        self.entries.insert(name, Entry { told, nonce: 0, unknown: false });
+        self.entries.insert(name, Entry { told, nonce: 0, unknown: false, held: Held::Claimed });
     }
 
     /// Drops what is known of the names that do not match.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.entries.retain(|name, _| keep(name));
+    }
+
+    /// Drops what is known of a name.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.entries.remove(name);
     }
 
     /// Makes all content count as differing, so that it is sent again.
@@ -72,7 +90,7 @@ impl Ledger {
     pub(super) fn claim_in_flight(&mut self) {
         let names: Vec<_> = self.in_flight.iter().flat_map(|response| &response.resources).collect();
         for resource in names {
-            let unheard = Entry { told: Told::Other, nonce: 0, unknown: false };
+            let unheard = Entry { told: Told::Other, nonce: 0, unknown: false, held: Held::Nothing };
             self.entries.entry(Arc::clone(&resource.name)).or_insert(unheard);
         }
     }
@@ -94,14 +112,48 @@ impl Ledger {
         self.told(&resource.name) == Some(Told::Is(resource.version))
     }
 
-    /// Whether the last word on a name was refused.
-    pub(super) fn is_unknown(&self, name: &str) -> bool {
-        self.entries.get(name).is_some_and(|entry| entry.unknown)
+    /// Whether the client is sure to have exactly this content.
+    pub(super) fn has(&self, resource: &Resource) -> bool {
+        let Some(entry) = self.entries.get(&resource.name) else { return false };
+        let same = match &entry.held {
+            Held::Nothing => false,
+            Held::Claimed => true,
+            Held::Accepted(accepted) => accepted.version == resource.version,
+        };
+        same && !entry.unknown && entry.told == Told::Is(resource.version)
     }
 
     /// The names whose last word was refused.
     pub(super) fn unknowns(&self) -> BTreeSet<Arc<str>> {
         self.entries.iter().filter(|(_, entry)| entry.unknown).map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// Whether the client has something of a name, or will have when it reads what is under way.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        let Some(entry) = self.entries.get(name) else { return false };
+        !matches!(entry.held, Held::Nothing) || self.is_under_way(entry)
+    }
+
+    fn is_under_way(&self, entry: &Entry) -> bool {
+        !matches!(entry.told, Told::Absent) && self.pending(entry.nonce).is_some()
+    }
+
+    /// What the client has of a name, or will have when it has read what is under way; `None` where that is not known.
+    pub(super) fn content(&self, name: &str) -> Option<&Arc<Resource>> {
+        let entry = self.entries.get(name)?;
+        let sent =
+            self.pending(entry.nonce).and_then(|response| response.resources.iter().find(|it| *it.name == *name));
+        match &entry.held {
+            _ if sent.is_some() => sent,
+            Held::Accepted(resource) => Some(resource),
+            Held::Claimed | Held::Nothing => None,
+        }
+    }
+
+    /// The names of which the client may have nothing, because it refused all that it was sent of them.
+    pub(super) fn refused(&self) -> BTreeSet<Arc<str>> {
+        let refused = |entry: &Entry| entry.unknown && matches!(entry.held, Held::Nothing);
+        self.entries.iter().filter(|(_, entry)| refused(entry)).map(|(name, _)| Arc::clone(name)).collect()
     }
 
     /// Every name that was spoken of.
@@ -112,12 +164,11 @@ impl Ledger {
     /// Notes a response. False if an earlier one was given up: its answer, should it come, is not understood any more.
     pub(super) fn send(&mut self, response: InFlight) -> bool {
         let nonce = response.nonce;
-        for resource in &response.resources {
-            let entry = Entry { told: Told::Is(resource.version), nonce, unknown: false };
-            self.entries.insert(Arc::clone(&resource.name), entry);
-        }
-        for name in &response.removed {
-            self.entries.insert(Arc::clone(name), Entry { told: Told::Absent, nonce, unknown: false });
+        let resources = response.resources.iter().map(|resource| (&resource.name, Told::Is(resource.version)));
+        for (name, told) in resources.chain(response.removed.iter().map(|name| (name, Told::Absent))) {
+            let said = Entry { told, nonce, unknown: false, held: Held::Nothing };
+            let entry = self.entries.entry(Arc::clone(name)).or_insert(said);
+            (entry.told, entry.nonce, entry.unknown) = (told, nonce, false);
         }
         self.nonces.push_back(nonce);
         self.in_flight.push_back(response);
@@ -169,16 +220,25 @@ impl Ledger {
     }
 
     /// The client accepted a response, and with it the earlier ones: answers that an Envoy holds back while it warms
-    /// clusters are merged into one.
-    pub(super) fn accept(&mut self, nonce: u64, named: &BTreeSet<Arc<str>>) {
+    /// clusters are merged into one. True if something that the client had was changed or taken away by it.
+    pub(super) fn accept(&mut self, nonce: u64, named: &BTreeSet<Arc<str>>) -> bool {
+        let mut altered = false;
         for response in self.answered(nonce) {
-            for name in response.removed.iter().filter(|name| !named.contains(*name)) {
-                let settled = |entry: &Entry| entry.told == Told::Absent && entry.nonce == response.nonce;
-                if self.entries.get(name).is_some_and(settled) {
+            altered |= response.alters;
+            for resource in response.news {
+                if let Some(entry) = self.entries.get_mut(&resource.name) {
+                    entry.held = Held::Accepted(resource);
+                }
+            }
+            for name in &response.removed {
+                let Some(entry) = self.entries.get_mut(name) else { continue };
+                entry.held = Held::Nothing;
+                if entry.told == Told::Absent && entry.nonce == response.nonce && !named.contains(name) {
                     self.entries.remove(name);
                 }
             }
         }
+        altered
     }
 
     /// The client did not accept a response: what it holds of the names in it is unknown from now on.

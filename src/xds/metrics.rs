@@ -27,6 +27,9 @@ pub struct Metrics {
     requests: Family<ByType, Counter>,
     responses: Family<ByType, Counter>,
     nacks: Family<ByType, Counter>,
+    waits: Family<ByType, Counter>,
+    waiting: Family<ByType, Gauge>,
+    timeouts: Family<ByType, Counter>,
     sent_bytes: Family<ByType, Counter>,
 }
 
@@ -34,7 +37,7 @@ impl Metrics {
     /// Adds the metrics to a registry; their names start with `chancery_xds_`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let Self { streams, unmatched, requests, responses, nacks, sent_bytes } = &metrics;
+        let Self { streams, unmatched, requests, responses, nacks, waits, waiting, timeouts, sent_bytes } = &metrics;
         registry.register("chancery_xds_streams", "Open streams", streams.clone());
         registry.register(
             "chancery_xds_unmatched_streams",
@@ -44,6 +47,17 @@ impl Metrics {
         registry.register("chancery_xds_requests", "Requests received, ACKs and NACKs included", requests.clone());
         registry.register("chancery_xds_responses", "Responses sent", responses.clone());
         registry.register("chancery_xds_nacks", "Responses that clients refused", nacks.clone());
+        registry.register(
+            "chancery_xds_gate_waits",
+            "Changes that had to wait for answers, removals included",
+            waits.clone(),
+        );
+        registry.register("chancery_xds_gate_waiting", "Streams that hold back a change", waiting.clone());
+        registry.register(
+            "chancery_xds_gate_timeouts",
+            "Changes that went on without an answer that they had waited for",
+            timeouts.clone(),
+        );
         registry.register("chancery_xds_sent_bytes", "Bytes of the responses sent", sent_bytes.clone());
         metrics
     }
@@ -70,6 +84,20 @@ impl Metrics {
         let label = ByType { r#type: kind.service() };
         self.responses.get_or_create(&label).inc();
         self.sent_bytes.get_or_create(&label).inc_by(bytes as u64);
+    }
+
+    /// Counts a change of a stream as held back until the guard is dropped.
+    pub(super) fn wait(&self, kind: Kind) -> OpenStream {
+        let label = ByType { r#type: kind.service() };
+        self.waits.get_or_create(&label).inc();
+        let gauge = self.waiting.get_or_create_owned(&label);
+        gauge.inc();
+        OpenStream(gauge)
+    }
+
+    /// A change went on without an answer.
+    pub(super) fn gate_timeout(&self, kind: Kind) {
+        self.timeouts.get_or_create(&ByType { r#type: kind.service() }).inc();
     }
 
     pub(super) fn nack(&self, kind: Kind) {

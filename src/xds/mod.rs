@@ -6,7 +6,7 @@
 //! `stream` is the only I/O: one task per stream that reads requests, watches the store, and writes what
 //! `order::Conversation` says. Everything below that is pure and is handed requests, content and the time: `subscription`
 //! (what is asked for), `ledger` (what was told, what is not answered), `track` (both, for one kind), `sotw` and `delta` (the
-//! two protocols), `order` (all kinds of a stream). `codec` writes the bytes that the snapshot already holds.
+//! two protocols), `order` (all kinds of a stream), `gate` (which of them holds back which). `codec` writes the bytes that the snapshot already holds.
 //!
 //! Invariants: no lock is held while sending and nothing is queued per edit, so that a slow client only skips versions; a
 //! response names no resource twice; what was refused is not sent again unless the content differs; after quiescence
@@ -15,6 +15,7 @@
 mod clients;
 mod codec;
 mod delta;
+mod gate;
 mod ledger;
 mod listen;
 mod metrics;
@@ -32,7 +33,8 @@ mod withhold;
 #[cfg(test)]
 mod tests;
 
-pub use clients::{ClientStatus, Clients, KindState, KindStatus, Nack};
+pub use clients::{ClientStatus, Clients, KindState, KindStatus, Nack, Wait, WaitReason};
+pub use gate::Gates;
 pub use listen::{Listen, ListenError};
 pub use metrics::Metrics;
 pub use server::{Options, Server};

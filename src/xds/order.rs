@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::gate::{Gates, Hold, Waiting, builds_on, leads_to};
 use super::ledger::InFlight;
-use super::track::{Answer, Permit, Track};
+use super::track::{Answer, Payload, Permit, Track};
 use super::{Protocol, Request, delta, sotw};
 use crate::envoy::Kind;
 use crate::snapshot::{Group, Resource, Resources, Version};
@@ -31,14 +32,16 @@ pub(super) struct Conversation {
     tracks: BTreeMap<Kind, Track>,
     /// Counts the responses of all kinds, so that no nonce is ever taken for one of another kind.
     nonce: u64,
-    gate_timeout: Duration,
+    gates: Gates,
+    /// Nothing is taken away before this moment.
+    grace: Option<Instant>,
     /// The endpoints of clusters that were sent before the client asked for any endpoints.
     awaited: BTreeSet<Arc<str>>,
 }
 
 impl Conversation {
-    pub(super) fn new(protocol: Protocol, gate_timeout: Duration) -> Self {
-        Self { protocol, tracks: BTreeMap::new(), nonce: 0, gate_timeout, awaited: BTreeSet::new() }
+    pub(super) fn new(protocol: Protocol, gates: Gates) -> Self {
+        Self { protocol, tracks: BTreeMap::new(), nonce: 0, gates, grace: None, awaited: BTreeSet::new() }
     }
 
     /// Takes a request. `doubts` is asked on the first incremental request of a kind only.
@@ -46,6 +49,7 @@ impl Conversation {
         &mut self,
         kind: Kind,
         request: &Request,
+        now: Instant,
         doubts: impl FnOnce() -> Option<BTreeSet<Arc<str>>>,
     ) -> Answer {
         let track = self.tracks.entry(kind).or_insert_with(|| Track::new(kind));
@@ -57,42 +61,125 @@ impl Conversation {
             let awaited = std::mem::take(&mut self.awaited);
             track.forced.extend(awaited.into_iter().filter(|name| track.subscription.may_hold(name)));
         }
+        // A client that comes back has listeners and routes that it has not spoken of yet.
+        let rejoins = track.rejoined && kind.is_removed_last();
+        let drains = kind == Kind::Listener && matches!(answer, Answer::Ack { altered: true, .. });
+        if rejoins || drains {
+            self.grace = self.grace.max(Some(now + self.gates.removal_grace));
+        }
         answer
     }
 
     /// The next response, if one is due. To be called until it returns `None`; the order of the kinds is the order of
     /// the bytes.
     pub(super) fn next(&mut self, group: &Group, now: Instant) -> Option<Response> {
-        for kind in Kind::ALL {
-            let permit = self.permit(kind, now);
-            let Some(track) = self.tracks.get_mut(&kind) else { continue };
-            let set = group.resources(kind);
-            let Some(payload) = track.plan(self.protocol, set, permit) else { continue };
-            self.nonce += 1;
-            let version = set.version();
-            let (resources, removed) = (payload.resources, payload.removed);
-            let in_flight = InFlight {
-                nonce: self.nonce,
-                version,
-                sent_at: now,
-                resources: resources.clone(),
-                removed: removed.clone(),
-                news: Vec::new(),
-            };
-            let impatient = track.busy_until(self.gate_timeout).is_some_and(|until| until <= now);
-            let news = track.sent(self.protocol, in_flight);
-            if kind == Kind::Cluster {
-                self.force_endpoints(&news, set);
-            }
-            return Some(Response { kind, version, nonce: self.nonce, resources, removed, impatient });
-        }
-        None
+        // What a kind has to say of a new set may be nothing: once that is known, something may be taken away.
+        Kind::ALL.into_iter().chain(Kind::ALL).find_map(|kind| self.next_of(kind, group, now))
     }
 
-    /// What may be sent of a kind now, given what is in flight. Gates between kinds belong here.
-    fn permit(&self, kind: Kind, now: Instant) -> Permit {
-        let busy = self.tracks.get(&kind).and_then(|track| track.busy_until(self.gate_timeout));
-        Permit { changes: busy.is_none_or(|until| until <= now) }
+    fn next_of(&mut self, kind: Kind, group: &Group, now: Instant) -> Option<Response> {
+        let is_owed = self.tracks.get(&kind)?.is_owed();
+        let refused = self.refused();
+        let permit = Permit {
+            changes: self.blockers(kind, now).is_empty(),
+            removals: self.removal_hold(kind, group, now).is_none(),
+            refused: &refused,
+        };
+        let impatient = !is_owed && self.is_impatient(kind, now);
+        let track = self.tracks.get_mut(&kind)?;
+        let set = group.resources(kind);
+        let Payload { resources, removed } = track.plan(self.protocol, set, &permit)?;
+        let version = match self.protocol {
+            // A full set that holds what is to go is another one.
+            Protocol::Sotw if kind.is_full_state() && !track.deferred.is_empty() => {
+                Version::of_all(resources.iter().map(|resource| (&*resource.name, resource.version)))
+            }
+            _ => set.version(),
+        };
+        self.nonce += 1;
+        let in_flight = InFlight {
+            nonce: self.nonce,
+            version,
+            sent_at: now,
+            resources: resources.clone(),
+            removed: removed.clone(),
+            news: Vec::new(),
+            alters: false,
+        };
+        let news = track.sent(self.protocol, in_flight);
+        if kind == Kind::Cluster {
+            self.force_endpoints(&news, set);
+        }
+        Some(Response { kind, version, nonce: self.nonce, resources, removed, impatient })
+    }
+
+    /// The kinds whose answers changes of a kind wait for.
+    fn blockers(&self, kind: Kind, now: Instant) -> BTreeSet<Kind> {
+        let blocks = |kind: &Kind| self.busy_until(*kind).is_some_and(|until| until > now);
+        self.foundations(kind).filter(blocks).collect()
+    }
+
+    /// Whether a change of a kind would go on without an answer that it has waited for long enough.
+    fn is_impatient(&self, kind: Kind, now: Instant) -> bool {
+        self.foundations(kind).any(|kind| self.busy_until(kind).is_some_and(|until| until <= now))
+    }
+
+    fn foundations(&self, kind: Kind) -> impl Iterator<Item = Kind> {
+        let others: &[Kind] = if self.gates.open { &[] } else { builds_on(kind) };
+        std::iter::once(kind).chain(others.iter().copied())
+    }
+
+    fn busy_until(&self, kind: Kind) -> Option<Instant> {
+        self.tracks.get(&kind).and_then(|track| track.busy_until(self.gates.timeout))
+    }
+
+    /// What keeps something of a kind from being taken away, if anything.
+    fn removal_hold(&self, kind: Kind, group: &Group, now: Instant) -> Option<Hold> {
+        if self.gates.open || !kind.is_removed_last() {
+            return None;
+        }
+        let is_done = |track: &Track| track.is_done(group.resources(track.kind).version());
+        let mut waits: BTreeSet<Kind> = leads_to(kind)
+            .iter()
+            .copied()
+            .filter(|other| self.tracks.get(other).is_some_and(|track| !is_done(track)))
+            .collect();
+        if self.tracks.get(&kind).is_some_and(|track| !track.ledger.is_answered()) {
+            waits.insert(kind);
+        }
+        if !waits.is_empty() {
+            return Some(Hold::Removal(waits));
+        }
+        self.grace.filter(|grace| *grace > now).map(|_| Hold::Grace)
+    }
+
+    /// The clusters that the client may lack, because it refused them.
+    fn refused(&self) -> BTreeSet<Arc<str>> {
+        let clusters = self.tracks.get(&Kind::Cluster).filter(|track| track.in_doubt && !self.gates.open);
+        clusters.map(|track| track.ledger.refused()).unwrap_or_default()
+    }
+
+    /// What is held back, and why. To be asked when nothing more is due.
+    pub(super) fn waiting(&self, group: &Group, now: Instant) -> Vec<Waiting> {
+        let unsettled = self.tracks.values().filter(|track| !track.is_settled(group.resources(track.kind).version()));
+        unsettled.filter_map(|track| self.why(track, group, now)).collect()
+    }
+
+    fn why(&self, track: &Track, group: &Group, now: Instant) -> Option<Waiting> {
+        let kind = track.kind;
+        let blockers = self.blockers(kind, now);
+        if !blockers.is_empty() {
+            let until = blockers.iter().filter_map(|kind| self.busy_until(*kind)).filter(|until| *until > now).min();
+            return Some(Waiting { kind, hold: Hold::Answers(blockers), until });
+        }
+        if let Some(hold) = self.removal_hold(kind, group, now) {
+            let until = self.grace.filter(|_| hold == Hold::Grace);
+            return Some(Waiting { kind, hold, until });
+        }
+        let refused = self.refused();
+        let leads = track.deferred.iter().filter_map(|name| group.get(kind, name)).flat_map(|it| &it.traits.clusters);
+        let refused: BTreeSet<_> = leads.filter(|cluster| refused.contains(*cluster)).cloned().collect();
+        (!refused.is_empty()).then_some(Waiting { kind, hold: Hold::Refused(refused), until: None })
     }
 
     /// A cluster that is added or changed warms until its endpoints come, even if they are the same as before. An Envoy
@@ -126,8 +213,7 @@ impl Conversation {
 
     /// When to look again although nothing happens: what waits for an answer does not wait for ever.
     pub(super) fn deadline(&self, group: &Group, now: Instant) -> Option<Instant> {
-        let waiting = self.tracks.values().filter(|track| !track.is_settled(group.resources(track.kind).version()));
-        waiting.filter_map(|track| track.busy_until(self.gate_timeout)).filter(|until| *until > now).min()
+        self.waiting(group, now).into_iter().filter_map(|waiting| waiting.until).min()
     }
 
     /// The kinds of which the client turned out to hold the newest version without being sent it: it said so, or nothing
@@ -141,5 +227,11 @@ impl Conversation {
         self.tracks
             .get(&kind)
             .map_or((false, 0), |track| (track.subscription.wildcard(), track.subscription.names().len()))
+    }
+
+    /// Lets nothing wait from now on.
+    #[cfg(test)]
+    pub(super) fn open_gates(&mut self) {
+        self.gates.open = true;
     }
 }

@@ -84,6 +84,7 @@ mod tests {
             resources: vec![resource("c1", 4), resource("c2", 9)],
             removed: Vec::new(),
             news: vec![resource("c1", 4), resource("c2", 9)],
+            alters: false,
         };
         let message = "Error adding/updating cluster(s) c2: no such thing";
         assert_eq!(of(message, &refused, None), ["topology.yaml:9:3"]);

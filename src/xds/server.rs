@@ -17,7 +17,7 @@ use tracing::warn;
 use super::service::Discovery;
 use super::stream::Shared;
 use super::withhold::Withhold;
-use super::{Clients, Listen, Metrics};
+use super::{Clients, Gates, Listen, Metrics};
 use crate::snapshot::Store;
 
 /// How often an idle connection is pinged: a client that vanished without a word is otherwise shown as connected.
@@ -31,8 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long an un-answered response holds back newer content of its kind.
-    pub gate_timeout: Duration,
+    /// What waits for what, and how long.
+    pub gates: Gates,
     /// `control_plane.identifier` of every response; empty to leave it out.
     pub identifier: String,
     /// How long connections may take to close after the end was asked for.
@@ -44,7 +44,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            gate_timeout: Duration::from_secs(20),
+            gates: Gates::default(),
             identifier: concat!("chancery/", env!("CARGO_PKG_VERSION")).to_owned(),
             drain: Duration::from_secs(5),
             allow_plaintext_secrets: false,
@@ -87,9 +87,9 @@ impl Server {
                 (Socket::Unix(listener, SocketFile(path.clone())), listen.clone())
             }
         };
-        let Options { gate_timeout, identifier, drain, allow_plaintext_secrets } = options;
+        let Options { gates, identifier, drain, allow_plaintext_secrets } = options;
         let withhold = (!allow_plaintext_secrets && !local.is_local()).then(Withhold::default);
-        let shared = Shared { store, clients, metrics, gate_timeout, identifier: identifier.into(), withhold };
+        let shared = Shared { store, clients, metrics, gates, identifier: identifier.into(), withhold };
         Ok(Self { socket, local, shared: Arc::new(shared), drain })
     }
 

@@ -1,12 +1,12 @@
 //! The state-of-the-world protocol: requests carry all names, responses carry full sets (clusters, listeners) or what
 //! changed (all else, where a client keeps what a response leaves out).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 
-use super::track::{Answer, Payload, Track};
+use super::track::{Answer, Differences, Payload, Track};
 use crate::snapshot::{Resource, Resources, Version};
 
 /// Takes a request of the track's kind.
@@ -58,29 +58,53 @@ fn judge(track: &mut Track, nonce: u64, request: &DiscoveryRequest) -> Answer {
     Answer::Nothing
 }
 
-/// What to send: `changed` allows what the client has not asked for just now.
-pub(super) fn payload(track: &Track, set: &Resources, changed: bool) -> Option<Payload> {
-    let resources = if track.kind.is_full_state() { full(track, set, changed)? } else { partial(track, set, changed)? };
-    Some(Payload { resources, removed: Vec::new() })
+/// What to send, given what differs and may be sent, and what is to wait.
+pub(super) fn payload(
+    track: &Track,
+    set: &Resources,
+    due: Differences<'_>,
+    deferred: &BTreeSet<Arc<str>>,
+) -> Option<Payload> {
+    let resources =
+        if track.kind.is_full_state() { full(track, set, &due, deferred) } else { partial(track, set, due, deferred) };
+    Some(Payload { resources: resources?, removed: Vec::new() })
 }
 
-/// Clusters and listeners: everything or nothing, since what a response leaves out is deleted.
-fn full(track: &Track, set: &Resources, changed: bool) -> Option<Vec<Arc<Resource>>> {
-    let owed = track.answer || !track.asked.is_empty();
-    let due = owed || (changed && !track.differences(set).is_empty());
-    due.then(|| track.subscription.select(set).cloned().collect())
+/// Clusters and listeners: everything or nothing, since what a response leaves out is deleted. What is to wait is in it as
+/// the client has it.
+fn full(
+    track: &Track,
+    set: &Resources,
+    due: &Differences<'_>,
+    deferred: &BTreeSet<Arc<str>>,
+) -> Option<Vec<Arc<Resource>>> {
+    if due.is_empty() && !track.answer && track.asked.is_empty() {
+        return None;
+    }
+    let current = track.subscription.select(set).filter(|resource| !deferred.contains(&resource.name));
+    let mut resources: Vec<_> = current.cloned().collect();
+    if !deferred.is_empty() {
+        resources.extend(deferred.iter().filter_map(|name| track.ledger.content(name)).cloned());
+        resources.sort_by(|one, other| one.name.cmp(&other.name));
+    }
+    Some(resources)
 }
 
 /// All other kinds: what was asked for and what changed; never an empty response, which older Envoys refuse.
-fn partial(track: &Track, set: &Resources, changed: bool) -> Option<Vec<Arc<Resource>>> {
+fn partial(
+    track: &Track,
+    set: &Resources,
+    due: Differences<'_>,
+    deferred: &BTreeSet<Arc<str>>,
+) -> Option<Vec<Arc<Resource>>> {
     let mut chosen: BTreeMap<&str, &Arc<Resource>> = BTreeMap::new();
     let owed = track.asked.iter().chain(&track.forced);
-    chosen.extend(owed.filter_map(|name| track.subscription.get(set, name)).map(|found| (&*found.name, found)));
-    let differences = if changed { track.differences(set) } else { BTreeMap::new() };
-    let mut differing = differences.into_values().flatten().peekable();
+    chosen.extend(owed.filter_map(|name| track.find(set, deferred, name)).map(|found| (&*found.name, found)));
+    let mut differing = due.into_values().flatten().peekable();
     if differing.peek().is_some() {
         chosen.extend(differing.map(|resource| (&*resource.name, resource)));
-        let unknown = track.unknowns().into_iter().filter_map(|name| track.subscription.get(set, &name));
+        let unknown = track.unknowns().into_iter().filter(|name| !deferred.contains(name));
+        let unknown = unknown.filter_map(|name| track.subscription.get(set, &name));
         chosen.extend(unknown.map(|resource| (&*resource.name, resource)));
     }
     (!chosen.is_empty()).then(|| chosen.into_values().cloned().collect())

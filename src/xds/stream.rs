@@ -1,8 +1,8 @@
 //! One stream's task: the only place where requests are read and responses written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use envoy_types::pb::envoy::config::core::v3::{Node, node::UserAgentVersionType};
 use tokio::sync::mpsc;
@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
-use super::clients::{Client, ClientStatus, Clients, KindState, KindStatus, Nack};
+use super::clients::{Client, ClientStatus, Clients, KindState, KindStatus, Nack, Wait, WaitReason};
 use super::codec::Outgoing;
+use super::gate::{Gates, Hold, Waiting};
 use super::metrics::{Metrics, OpenStream};
 use super::node;
 use super::order::{Conversation, Response};
@@ -32,7 +33,7 @@ pub(super) struct Shared {
     pub(super) store: Arc<Store>,
     pub(super) clients: Arc<Clients>,
     pub(super) metrics: Metrics,
-    pub(super) gate_timeout: Duration,
+    pub(super) gates: Gates,
     pub(super) identifier: Arc<str>,
     /// Set if private keys are sent to nobody.
     pub(super) withhold: Option<Withhold>,
@@ -127,12 +128,14 @@ struct Session {
     group: Option<Arc<Group>>,
     /// While there is something to serve, but not to this node.
     unmatched: Option<OpenStream>,
+    /// What is held back, and counted as such.
+    waiting: BTreeMap<Kind, (Hold, OpenStream)>,
     unknown_types: BTreeSet<String>,
 }
 
 impl Session {
     fn new(shared: Arc<Shared>, route: Route, peer: String) -> Self {
-        let conversation = Conversation::new(route.protocol, shared.gate_timeout);
+        let conversation = Conversation::new(route.protocol, shared.gates);
         let snapshot = shared.store.load();
         Self {
             shared,
@@ -143,6 +146,7 @@ impl Session {
             snapshot,
             group: None,
             unmatched: None,
+            waiting: BTreeMap::new(),
             unknown_types: BTreeSet::new(),
         }
     }
@@ -197,7 +201,8 @@ impl Session {
         };
         self.shared.metrics.request(Some(kind));
         let Some(identity) = &self.identity else { return Ok(()) };
-        let answer = self.conversation.hear(kind, &request, || identity.client.doubts(&identity.id, kind));
+        let answer =
+            self.conversation.hear(kind, &request, Instant::now(), || identity.client.doubts(&identity.id, kind));
         self.note_answer(kind, answer);
         Ok(())
     }
@@ -219,7 +224,7 @@ impl Session {
             service: self.route.service(),
             connected: SystemTime::now(),
             revision: None,
-            kinds: std::collections::BTreeMap::new(),
+            kinds: BTreeMap::new(),
         };
         info!(
             node = node.id,
@@ -253,12 +258,13 @@ impl Session {
                 nack: None,
                 wildcard,
                 names,
+                waiting: None,
             });
             (status.wildcard, status.names) = (wildcard, names);
         });
         match answer {
             Answer::Nothing => {}
-            Answer::Ack { version, newest, clean, recovered } => {
+            Answer::Ack { version, newest, clean, recovered, altered: _ } => {
                 if recovered {
                     client.trust(id, kind);
                 }
@@ -295,12 +301,14 @@ impl Session {
     fn next(&mut self) -> Option<Outgoing> {
         let response = self.conversation.next(self.group.as_deref()?, Instant::now());
         self.note_settled();
+        self.note_waiting();
         let Some(response) = response else {
             self.note_revision();
             return None;
         };
         let Response { kind, version, impatient, ref resources, ref removed, .. } = response;
         if impatient {
+            self.shared.metrics.gate_timeout(kind);
             warn!(
                 peer = self.peer,
                 kind = kind.service(),
@@ -337,6 +345,43 @@ impl Session {
         }
     }
 
+    /// What waits, waits in sight: in the status, in a gauge, and in the log once it is the client's refusal.
+    fn note_waiting(&mut self) {
+        let (Some(group), Some(Identity { id, client, .. })) = (&self.group, &self.identity) else { return };
+        let waiting = self.conversation.waiting(group, Instant::now());
+        self.waiting.retain(|kind, _| {
+            let goes_on = waiting.iter().any(|still| still.kind == *kind);
+            if !goes_on {
+                update_kind(client, *kind, |status| status.waiting = None);
+            }
+            goes_on
+        });
+        for Waiting { kind, hold, until: _ } in waiting {
+            let counted = match self.waiting.remove(&kind) {
+                Some((before, counted)) if before == hold => {
+                    self.waiting.insert(kind, (before, counted));
+                    continue;
+                }
+                Some((_, counted)) => counted,
+                None => self.shared.metrics.wait(kind),
+            };
+            if let Hold::Refused(clusters) = &hold {
+                warn!(
+                    node = &**id,
+                    kind = kind.service(),
+                    ?clusters,
+                    "held back: it leads to clusters that the client refused"
+                );
+            }
+            let reason = reason(&hold);
+            update_kind(client, kind, |status| {
+                let since = status.waiting.as_ref().map_or_else(SystemTime::now, |wait| wait.since);
+                status.waiting = Some(Wait { reason, since });
+            });
+            self.waiting.insert(kind, (hold, counted));
+        }
+    }
+
     /// Where nothing of a snapshot concerns the client, it is up to date without a response.
     fn note_revision(&self) {
         let (Some(snapshot), Some(group)) = (&self.snapshot, &self.group) else { return };
@@ -361,6 +406,16 @@ impl Drop for Session {
             }
             info!(node = &**id, peer = self.peer, service = self.route.service(), "client disconnected");
         }
+    }
+}
+
+fn reason(hold: &Hold) -> WaitReason {
+    let services = |kinds: &BTreeSet<Kind>| kinds.iter().map(|kind| kind.service()).collect();
+    match hold {
+        Hold::Answers(kinds) => WaitReason::Answers(services(kinds)),
+        Hold::Removal(kinds) => WaitReason::Removal(services(kinds)),
+        Hold::Grace => WaitReason::Grace,
+        Hold::Refused(clusters) => WaitReason::Refused(clusters.iter().map(ToString::to_string).collect()),
     }
 }
 

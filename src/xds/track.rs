@@ -23,8 +23,13 @@ pub(super) struct Track {
     pub(super) forced: BTreeSet<Arc<str>>,
     /// The client waits for an answer, be it empty.
     pub(super) answer: bool,
-    /// The set that the client was last brought up to: what is the same there and in a newer set needs no second look.
+    /// The client has what it needs from an earlier stream: the answer that it waits for may be empty.
+    pub(super) rejoined: bool,
+    /// The set that the client was last brought up to, but for what is deferred: what is the same there and in a newer set
+    /// needs no second look.
     pub(super) settled: Option<Arc<Resources>>,
+    /// The names that differ from what the client was told, and for which the time has not come.
+    pub(super) deferred: BTreeSet<Arc<str>>,
     /// Something was not accepted, and was not made good yet.
     pub(super) in_doubt: bool,
     /// The client turned out to hold this version of the set already.
@@ -39,12 +44,19 @@ pub(super) struct Payload {
     pub(super) removed: Vec<Arc<str>>,
 }
 
-/// What may be sent now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Permit {
-    /// Whether changed content may be sent; what the client asks for always may.
+/// What may be sent now. What the client asks for always may.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Permit<'a> {
+    /// Whether changed content may be sent.
     pub(super) changes: bool,
+    /// Whether what is gone may be taken away.
+    pub(super) removals: bool,
+    /// The clusters that the client may lack, because it refused them: nothing new may lead there.
+    pub(super) refused: &'a BTreeSet<Arc<str>>,
 }
+
+/// The names whose content differs from what the client was told; `None` is what is gone.
+pub(super) type Differences<'a> = BTreeMap<Arc<str>, Option<&'a Arc<Resource>>>;
 
 /// What a request says of an earlier response.
 #[derive(Debug)]
@@ -60,6 +72,8 @@ pub(super) enum Answer {
         clean: bool,
         /// Whether this is the answer that made the last of it good.
         recovered: bool,
+        /// Whether something that the client had was changed or taken away.
+        altered: bool,
     },
     /// It was refused.
     Nack {
@@ -81,7 +95,9 @@ impl Track {
             asked: BTreeSet::new(),
             forced: BTreeSet::new(),
             answer: false,
+            rejoined: false,
             settled: None,
+            deferred: BTreeSet::new(),
             in_doubt: false,
             found_settled: None,
         }
@@ -93,49 +109,86 @@ impl Track {
         self.ledger.retain(|name| subscription.may_hold(name));
         self.asked.retain(|name| subscription.may_hold(name));
         self.forced.retain(|name| subscription.may_hold(name));
+        self.deferred.retain(|name| subscription.may_hold(name));
     }
 
     /// Whether the client was brought up to a version of the set.
     pub(super) fn is_settled(&self, version: Version) -> bool {
-        self.settled.as_ref().is_some_and(|set| set.version() == version) || self.subscription.is_empty()
+        self.subscription.is_empty() || (self.is_current(version) && self.deferred.is_empty())
     }
 
-    /// What to send now, if anything. What was owed is then paid, also where there is nothing to say.
-    pub(super) fn plan(&mut self, protocol: Protocol, set: &Arc<Resources>, permit: Permit) -> Option<Payload> {
-        let current = self.settled.as_ref().is_some_and(|settled| settled.version() == set.version());
-        let changed = (permit.changes || self.answer) && !current;
-        if !changed && !self.answer && self.asked.is_empty() && self.forced.is_empty() {
+    fn is_current(&self, version: Version) -> bool {
+        self.settled.as_ref().is_some_and(|set| set.version() == version)
+    }
+
+    /// Whether the client has taken everything of a version of the set, and said so.
+    pub(super) fn is_done(&self, version: Version) -> bool {
+        let is_refused = self.in_doubt && self.ledger.has_unknowns();
+        self.is_settled(version) && self.ledger.is_answered() && !is_refused
+    }
+
+    /// Whether something must be sent whatever the state of other kinds.
+    pub(super) fn is_owed(&self) -> bool {
+        self.answer || !self.asked.is_empty() || !self.forced.is_empty()
+    }
+
+    /// What to send now, if anything. What was owed is then paid, also where there is nothing to say; what may not be sent
+    /// yet is deferred.
+    pub(super) fn plan(&mut self, protocol: Protocol, set: &Arc<Resources>, permit: &Permit<'_>) -> Option<Payload> {
+        let settled = self.is_current(set.version()) && self.deferred.is_empty();
+        if settled && !self.is_owed() {
             return None;
+        }
+        let (due, deferred) = self.divide(self.differences(set), permit);
+        if protocol == Protocol::Sotw && !self.kind.is_full_state() {
+            // There is no way to say that such a resource is gone, and nothing to be made good of it.
+            due.iter().filter(|(_, resource)| resource.is_none()).for_each(|(name, _)| self.ledger.forget(name));
         }
         let payload = match protocol {
             _ if self.subscription.is_empty() && self.asked.is_empty() => None,
-            Protocol::Sotw => sotw::payload(self, set, changed),
-            Protocol::Delta => delta::payload(self, set, changed),
+            Protocol::Sotw => sotw::payload(self, set, due, &deferred),
+            Protocol::Delta => delta::payload(self, set, due, &deferred),
         };
-        let complete = changed || (payload.is_some() && protocol == Protocol::Sotw && self.kind.is_full_state());
-        if complete {
-            if payload.is_none() && !self.subscription.is_empty() && !self.in_doubt && self.ledger.in_sync() {
-                self.found_settled = Some(set.version());
-            }
-            self.settled = Some(Arc::clone(set));
-        } else if payload.is_some() && !current {
-            // The client now holds parts of a newer set: only a comparison with all that it was told will do.
-            self.settled = None;
+        let is_brought_up = !settled && deferred.is_empty();
+        if is_brought_up
+            && payload.is_none()
+            && !self.subscription.is_empty()
+            && !self.in_doubt
+            && self.ledger.in_sync()
+        {
+            self.found_settled = Some(set.version());
         }
+        self.settled = Some(Arc::clone(set));
+        self.deferred = deferred;
         self.asked.clear();
         self.forced.clear();
-        self.answer = false;
+        (self.answer, self.rejoined) = (false, false);
         payload
     }
 
-    /// The subscribed names whose content in `set` is not what the client was last told; `None` is what is gone.
-    pub(super) fn differences<'a>(&self, set: &'a Resources) -> BTreeMap<Arc<str>, Option<&'a Arc<Resource>>> {
+    /// Parts differences into what may be sent now, and the names of what may not.
+    fn divide<'a>(&self, all: Differences<'a>, permit: &Permit<'_>) -> (Differences<'a>, BTreeSet<Arc<str>>) {
+        let changes = permit.changes || (self.answer && !self.rejoined);
+        let waits = |name: &Arc<str>, resource: Option<&Arc<Resource>>| match resource {
+            None if self.kind.is_removed_last() && !permit.removals && self.ledger.holds(name) => true,
+            _ if self.asked.contains(name) => false,
+            _ if !changes => true,
+            Some(resource) => resource.traits.clusters.iter().any(|cluster| permit.refused.contains(cluster)),
+            None => false,
+        };
+        let (deferred, due): (Differences<'a>, _) = all.into_iter().partition(|(name, it)| waits(name, *it));
+        (due, deferred.into_keys().collect())
+    }
+
+    /// The subscribed names whose content in `set` is not what the client was last told.
+    fn differences<'a>(&self, set: &'a Resources) -> Differences<'a> {
         let candidates = if let Some(settled) = &self.settled {
-            between(settled, set)
+            let deferred = self.deferred.iter().map(|name| (Arc::clone(name), set.get(name)));
+            between(settled, set).into_iter().chain(deferred).collect()
         } else {
             let gone = self.ledger.names().filter(|name| set.get(name).is_none());
             let there = set.iter().map(|resource| (Arc::clone(&resource.name), Some(resource)));
-            there.chain(gone.map(|name| (Arc::clone(name), None))).collect()
+            there.chain(gone.map(|name| (Arc::clone(name), None))).collect::<Vec<_>>()
         };
         let desired = candidates.into_iter().map(|(name, resource)| {
             let resource = resource.filter(|resource| self.subscription.covers(resource));
@@ -148,6 +201,17 @@ impl Track {
         desired.filter(differs).collect()
     }
 
+    /// What to answer for one name: what there is, or what the client has of something that is to go later.
+    pub(super) fn find<'a>(
+        &'a self,
+        set: &'a Resources,
+        deferred: &BTreeSet<Arc<str>>,
+        name: &str,
+    ) -> Option<&'a Arc<Resource>> {
+        let current = self.subscription.get(set, name);
+        current.or_else(|| deferred.contains(name).then(|| self.ledger.content(name)).flatten())
+    }
+
     /// The subscribed names of which it is unknown what the client holds.
     pub(super) fn unknowns(&self) -> BTreeSet<Arc<str>> {
         if self.in_doubt { self.ledger.unknowns() } else { BTreeSet::new() }
@@ -155,14 +219,16 @@ impl Track {
 
     /// Notes a response; returns the resources in it that are news to the client.
     pub(super) fn sent(&mut self, protocol: Protocol, mut response: InFlight) -> Vec<Arc<Resource>> {
-        let is_news =
-            |resource: &&Arc<Resource>| !self.ledger.offered(resource) || self.ledger.is_unknown(&resource.name);
+        let is_news = |resource: &&Arc<Resource>| !self.ledger.has(resource);
         let news: Vec<_> = response.resources.iter().filter(is_news).cloned().collect();
+        let changed = news.iter().map(|resource| &resource.name).chain(&response.removed);
+        response.alters = changed.into_iter().any(|name| self.ledger.holds(name));
         response.news.clone_from(&news);
         let full = protocol == Protocol::Sotw && self.kind.is_full_state();
         if full {
             // What a full set leaves out is gone.
             let kept: BTreeSet<&str> = response.resources.iter().map(|resource| &*resource.name).collect();
+            response.alters |= self.ledger.names().any(|name| !kept.contains(&**name));
             self.ledger.retain(|name| kept.contains(name));
         }
         self.in_doubt |= !self.ledger.send(response);
@@ -171,11 +237,12 @@ impl Track {
 
     /// The response of a nonce was accepted.
     pub(super) fn acked(&mut self, nonce: u64, version: Version) -> Answer {
-        self.ledger.accept(nonce, self.subscription.names());
+        let altered = self.ledger.accept(nonce, self.subscription.names());
         let clean = !self.in_doubt || !self.ledger.has_unknowns();
-        let recovered = self.in_doubt && clean && self.ledger.is_answered();
+        // What is to go later may be just what it refused to let go.
+        let recovered = self.in_doubt && clean && self.ledger.is_answered() && self.deferred.is_empty();
         self.in_doubt &= !recovered;
-        Answer::Ack { version, newest: nonce == self.ledger.last_nonce(), clean, recovered }
+        Answer::Ack { version, newest: nonce == self.ledger.last_nonce(), clean, recovered, altered }
     }
 
     /// The response of a nonce was refused. Nothing is owed for it: the same content is not sent again.
@@ -184,7 +251,9 @@ impl Track {
         self.in_doubt = true;
         // A later response may speak of the same names. If it is lost with the stream, so is what it would have mended.
         let unanswered = self.ledger.unanswered().cloned();
-        let unknown = self.ledger.unknowns().into_iter().chain(unanswered).collect();
+        // And what is to go later may be what it refused to let go on an earlier stream.
+        let deferred = self.deferred.iter().cloned();
+        let unknown = self.ledger.unknowns().into_iter().chain(unanswered).chain(deferred).collect();
         Answer::Nack { refused, code, message, unknown }
     }
 

@@ -1,6 +1,7 @@
 //! The protocol's statements, tested on the pure machines; the ids are those of the tests' names.
 
 mod delta;
+mod gate;
 mod model;
 mod order;
 mod sotw;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use envoy_types::pb::google::rpc;
 
+use super::gate::Gates;
 use super::order::{Conversation, Response};
 use super::track::Answer;
 use super::{Protocol, Request};
@@ -19,6 +21,8 @@ use crate::envoy::Kind;
 use crate::snapshot::{DEFAULT_GROUP, Group, Origin, Resource, Selectors, Snapshot, Traits, Version};
 
 const GATE_TIMEOUT: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(5);
+const GATES: Gates = Gates { timeout: GATE_TIMEOUT, removal_grace: GRACE, open: false };
 
 /// Resources that can be edited.
 #[derive(Clone, Default)]
@@ -35,6 +39,13 @@ impl World {
     fn eds(&mut self, name: &str, body: &str) -> &mut Self {
         let traits = Traits { eds_service: Some(name.into()), ..Traits::default() };
         self.0.insert((Kind::Cluster, name.to_owned()), (body.to_owned(), traits));
+        self
+    }
+
+    /// A listener or a route table that leads to clusters.
+    fn lead(&mut self, kind: Kind, name: &str, clusters: &[&str]) -> &mut Self {
+        let traits = Traits { clusters: clusters.iter().map(|name| Arc::from(*name)).collect(), ..Traits::default() };
+        self.0.insert((kind, name.to_owned()), (clusters.join("+"), traits));
         self
     }
 
@@ -80,7 +91,7 @@ impl Talk {
         edit(&mut world);
         Self {
             protocol,
-            conversation: Conversation::new(protocol, GATE_TIMEOUT),
+            conversation: Conversation::new(protocol, GATES),
             group: world.group(),
             world,
             now: Instant::now(),
@@ -129,7 +140,7 @@ impl Talk {
             error_detail: error.map(|message| rpc::Status { code: 13, message: message.to_owned(), details: vec![] }),
             ..Default::default()
         };
-        self.conversation.hear(kind, &Request::Sotw(Box::new(request)), || None)
+        self.conversation.hear(kind, &Request::Sotw(Box::new(request)), self.now, || None)
     }
 
     /// A state-of-the-world subscription with the newest nonce and the version that was last accepted.
@@ -139,6 +150,19 @@ impl Talk {
         let answer = self.send_sotw(kind, &self.nonce(kind), &version, None);
         drop(answer);
         self
+    }
+
+    /// Asks for these names besides those that were asked for, in either protocol; for nothing else means for everything.
+    fn ask(&mut self, kind: Kind, names: &[&str]) -> &mut Self {
+        match self.protocol {
+            Protocol::Sotw => self.want(kind, names),
+            Protocol::Delta => {
+                let known = self.names.get(&kind).cloned().unwrap_or_default();
+                self.names.insert(kind, names.iter().map(ToString::to_string).collect());
+                let new: Vec<_> = names.iter().copied().filter(|name| !known.iter().any(|it| it == name)).collect();
+                self.amend(kind, &new, &[])
+            }
+        }
     }
 
     /// An incremental subscription, spontaneous.
@@ -184,7 +208,7 @@ impl Talk {
             error_detail: error.map(|message| rpc::Status { code: 13, message: message.to_owned(), details: vec![] }),
             ..Default::default()
         };
-        self.conversation.hear(kind, &Request::Delta(Box::new(request)), doubts)
+        self.conversation.hear(kind, &Request::Delta(Box::new(request)), self.now, doubts)
     }
 
     /// Accepts the newest response of a kind.
