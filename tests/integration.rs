@@ -17,6 +17,7 @@ mod import;
 mod layers;
 mod rejected;
 mod reload;
+mod rollout;
 mod sandbox;
 mod sandbox_files;
 mod schema;

@@ -11,6 +11,7 @@ mod host;
 mod metrics;
 mod reload;
 mod resource;
+mod rollout;
 mod status;
 
 #[cfg(test)]
@@ -35,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::envoy::Schema;
 use crate::reload::{StatusCell, Trigger};
 use crate::snapshot::Store;
-use crate::xds::Clients;
+use crate::xds::{Clients, Rollout};
 
 pub use resource::native_json;
 
@@ -53,6 +54,8 @@ pub struct State {
     pub trigger: Trigger,
     /// Who is connected.
     pub clients: Arc<Clients>,
+    /// Which snapshot is sent to whom.
+    pub rollout: Arc<Rollout>,
     /// Decodes resources for the dump.
     pub schema: Arc<Schema>,
     /// The metrics.

@@ -13,6 +13,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::Shared;
+use super::rollout::{self, Rollout};
 use crate::diagnostic::{Level, Report};
 use crate::envoy::Kind;
 use crate::reload::{Mode, SourceFile, StateStatus, Status, Verdict, Watch};
@@ -25,7 +26,9 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Response {
     let status = shared.state.status.load();
     let watch = shared.state.status.watch();
     let withheld = if shared.state.withholds_private_keys { withheld(snapshot.as_deref()) } else { Vec::new() };
-    super::json(&Page::new(snapshot.as_deref(), &status, &watch, shared.state.clients.status(), withheld))
+    let clients = shared.state.clients.status();
+    let page = Page::new(snapshot.as_deref(), &status, &watch, clients, withheld);
+    super::json(&Page { rollout: shared.state.rollout.status().map(rollout::shown), ..page })
 }
 
 /// The error while something is withheld.
@@ -58,6 +61,8 @@ struct Page<'a> {
     withheld: Vec<Withheld>,
     /// How many connected nodes belong to no group, and are sent nothing.
     unmatched_nodes: usize,
+    /// None where all are sent the newest.
+    rollout: Option<Rollout>,
     clients: Vec<Client>,
 }
 
@@ -203,6 +208,7 @@ impl<'a> Page<'a> {
             groups: groups.map(|group| (Arc::clone(group.name()), types(group))).collect(),
             withheld,
             unmatched_nodes: unmatched.len(),
+            rollout: None,
             clients: clients.into_iter().map(client).collect(),
         }
     }

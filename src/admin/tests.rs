@@ -21,6 +21,7 @@ use crate::pipeline::{Build, Outcome};
 use crate::reload::{self, Builder, Reload, SourceFile, StateStatus, Status, Verdict};
 use crate::snapshot::{DEFAULT_GROUP, Origin, Resource, Selectors, Snapshot, Traits};
 use crate::source::Sources;
+use crate::xds::{Metrics, Policy};
 
 struct Port {
     url: String,
@@ -43,7 +44,9 @@ impl Port {
         let metrics = reload::Metrics::register(&mut Registry::default());
         let (sources, options) = (Sources::new(["topology.yaml"]), reload::Options::default());
         let reload = Reload::new(sources, options, build, Arc::clone(&store), Arc::clone(&status), metrics);
+        let rollout = Rollout::new(Arc::clone(&store), Policy::Hold, Metrics::default());
         let state = State {
+            rollout: Arc::new(rollout),
             store,
             status,
             trigger: reload.handle(),

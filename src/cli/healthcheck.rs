@@ -94,7 +94,7 @@ mod tests {
     use crate::envoy::Schema;
     use crate::reload::{StatusCell, Trigger};
     use crate::snapshot::{Resource, Selectors, Snapshot, Store};
-    use crate::xds::Clients;
+    use crate::xds::{Clients, Metrics, Policy, Rollout};
 
     fn to(server: &str) -> Healthcheck {
         Healthcheck { server: server.parse().unwrap() }
@@ -121,7 +121,9 @@ mod tests {
     #[tokio::test]
     async fn the_server_says_whether_it_is_ready() {
         let store = Arc::new(Store::new());
+        let rollout = Rollout::new(Arc::clone(&store), Policy::Hold, Metrics::default());
         let state = State {
+            rollout: Arc::new(rollout),
             store: Arc::clone(&store),
             status: Arc::new(StatusCell::new(Vec::new())),
             trigger: Trigger::of_nobody(),

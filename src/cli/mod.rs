@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "commands are what talks to the terminal")]
 
 mod bootstrap;
+mod changes;
 mod check;
 mod envoy_validate;
 mod explain;

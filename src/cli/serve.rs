@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::NO;
+use super::changes::Changes;
 use super::input::Input;
 use super::logging::Logging;
 use crate::diagnostic::Level;
@@ -66,17 +67,8 @@ pub(super) struct Serve {
     #[arg(long, value_name = "N", env = "CHANCERY_MAX_REMOVED_PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     max_removed_percent: Option<u8>,
 
-    /// How long changes wait for a proxy to answer what they build on; what they replace is never removed without the answer
-    #[arg(long, value_name = "DURATION", env = "CHANCERY_GATE_TIMEOUT", default_value = "20s", value_parser = humantime::parse_duration)]
-    gate_timeout: Duration,
-
-    /// How long clusters and endpoints outlast a change of a listener, which drains and leads to them until then
-    #[arg(long, value_name = "DURATION", env = "CHANCERY_REMOVAL_GRACE", default_value = "5s", value_parser = interval)]
-    removal_grace: Duration,
-
-    /// Let nothing wait for a proxy's answers, to compare with: requests are lost during changes
-    #[arg(long, hide = true)]
-    ungated: bool,
+    #[command(flatten)]
+    changes: Changes,
 
     /// Send private keys although `--listen` is neither loopback nor a Unix socket, where anyone on the way can read them
     #[arg(long, env = "CHANCERY_ALLOW_PLAINTEXT_SECRETS", value_parser = FalseyValueParser::new())]
@@ -126,7 +118,7 @@ impl std::str::FromStr for Admin {
 }
 
 /// A duration in which a bare `0` is zero.
-fn interval(text: &str) -> Result<Duration, humantime::DurationError> {
+pub(super) fn interval(text: &str) -> Result<Duration, humantime::DurationError> {
     if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text) }
 }
 
@@ -151,9 +143,7 @@ impl Serve {
             require_valid,
             state_dir,
             max_removed_percent,
-            gate_timeout,
-            removal_grace,
-            ungated,
+            changes,
             allow_plaintext_secrets,
             logging: _,
         } = self;
@@ -166,6 +156,7 @@ impl Serve {
                 "--watch poll with --poll-interval 0 would never notice a change: set an interval, or say --watch off"
             );
         }
+        let (gates, rollout) = (changes.gates(), changes.policy()?);
         // First of all: a SIGHUP that comes early must not end the process.
         let (mut signals, hangup) = (Signals::new()?, handle(SignalKind::hangup())?);
         let schema = input.schema()?;
@@ -179,8 +170,7 @@ impl Serve {
         let status = Arc::new(StatusCell::new(names.clone()));
         let clients = Arc::new(Clients::new());
 
-        let gates = xds::Gates { timeout: gate_timeout, removal_grace, open: ungated };
-        let options = xds::Options { gates, allow_plaintext_secrets, ..xds::Options::default() };
+        let options = xds::Options { gates, rollout, allow_plaintext_secrets, ..xds::Options::default() };
         let metrics = xds::Metrics::register(&mut registry);
         let xds = xds::Server::bind(&listen, Arc::clone(&store), Arc::clone(&clients), metrics, options);
         let xds = xds.await.with_context(|| format!("cannot listen for xDS on {listen}"))?;
@@ -211,6 +201,7 @@ impl Serve {
         }
         println!("watching {}", names.join(", "));
 
+        let rollout = Arc::clone(xds.rollout());
         let withholds_private_keys = xds.withholds_private_keys();
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -233,7 +224,8 @@ impl Serve {
         if let Some(admin) = admin {
             let registry = Arc::new(registry);
             let trigger = trigger.clone();
-            let state = admin::State { store, status, trigger, clients, schema, registry, withholds_private_keys };
+            let state =
+                admin::State { store, status, trigger, clients, rollout, schema, registry, withholds_private_keys };
             tasks.spawn(admin.run(state, shutdown.clone()));
         }
         supervise(tasks, signals, (hangup, trigger), &shutdown).await.map(|()| ExitCode::SUCCESS)

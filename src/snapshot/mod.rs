@@ -101,6 +101,11 @@ impl Group {
         self.kinds.get(&kind).expect("a group is built with an entry for every kind")
     }
 
+    /// Hash of all its content.
+    pub fn digest(&self) -> Version {
+        Version::of_all(self.kinds.iter().map(|(kind, set)| (kind.service(), set.version())))
+    }
+
     /// One resource.
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
         self.resources(kind).get(name)
@@ -173,6 +178,13 @@ impl Snapshot {
     /// Counts publications that changed something; never sent to a client.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Hash of all its content, and of who gets it: equal in every process, whatever its revision.
+    pub fn digest(&self) -> Version {
+        let selectors = Version::of(self.selectors.to_json().to_string().as_bytes());
+        let groups = self.groups.iter().map(|(name, group)| (&**name, group.digest()));
+        Version::of_all(groups.chain([("", selectors)]))
     }
 
     /// The groups by name.

@@ -184,6 +184,11 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// The number of the stream.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Changes the stream's own status; no other stream waits for it.
     pub(super) fn update(&self, change: impl FnOnce(&mut ClientStatus)) {
         change(&mut lock(&self.status));

@@ -19,6 +19,11 @@ struct ByType {
     r#type: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByResult {
+    result: &'static str,
+}
+
 /// What the xDS server counts. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
@@ -31,13 +36,29 @@ pub struct Metrics {
     waiting: Family<ByType, Gauge>,
     timeouts: Family<ByType, Counter>,
     sent_bytes: Family<ByType, Counter>,
+    trials: Family<ByResult, Counter>,
+    trying: Gauge,
+    held: Gauge,
 }
 
 impl Metrics {
     /// Adds the metrics to a registry; their names start with `chancery_xds_`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let Self { streams, unmatched, requests, responses, nacks, waits, waiting, timeouts, sent_bytes } = &metrics;
+        let Self {
+            streams,
+            unmatched,
+            requests,
+            responses,
+            nacks,
+            waits,
+            waiting,
+            timeouts,
+            sent_bytes,
+            trials,
+            trying,
+            held,
+        } = &metrics;
         registry.register("chancery_xds_streams", "Open streams", streams.clone());
         registry.register(
             "chancery_xds_unmatched_streams",
@@ -59,7 +80,27 @@ impl Metrics {
             timeouts.clone(),
         );
         registry.register("chancery_xds_sent_bytes", "Bytes of the responses sent", sent_bytes.clone());
+        registry.register(
+            "chancery_rollout_trials",
+            "Snapshots that were tried before they went to all, by what came of it: promoted, nack, timeout, lost or superseded",
+            trials.clone(),
+        );
+        registry.register("chancery_rollout_trying", "Whether a snapshot is on trial", trying.clone());
+        registry.register(
+            "chancery_rollout_held",
+            "Whether the newest content was refused on trial, so that an older one is served",
+            held.clone(),
+        );
         metrics
+    }
+
+    /// Where a rollout stands, and how trials ended.
+    pub(super) fn rollout(&self, ended: Vec<&'static str>, is_trying: bool, is_held: bool) {
+        for result in ended {
+            self.trials.get_or_create(&ByResult { result }).inc();
+        }
+        self.trying.set(is_trying.into());
+        self.held.set(is_held.into());
     }
 
     /// Counts a stream as open until the guard is dropped.

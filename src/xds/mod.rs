@@ -6,7 +6,8 @@
 //! `stream` is the only I/O: one task per stream that reads requests, watches the store, and writes what
 //! `order::Conversation` says. Everything below that is pure and is handed requests, content and the time: `subscription`
 //! (what is asked for), `ledger` (what was told, what is not answered), `track` (both, for one kind), `sotw` and `delta` (the
-//! two protocols), `order` (all kinds of a stream), `gate` (which of them holds back which). `codec` writes the bytes that the snapshot already holds.
+//! two protocols), `order` (all kinds of a stream), `gate` (which of them holds back which). `codec` writes the bytes that the snapshot already holds. `rollout`
+//! decides which snapshot each stream serves.
 //!
 //! Invariants: no lock is held while sending and nothing is queued per edit, so that a slow client only skips versions; a
 //! response names no resource twice; what was refused is not sent again unless the content differs; after quiescence
@@ -22,6 +23,7 @@ mod metrics;
 mod node;
 mod order;
 mod origins;
+mod rollout;
 mod server;
 mod service;
 mod sotw;
@@ -37,6 +39,7 @@ pub use clients::{ClientStatus, Clients, KindState, KindStatus, Nack, Wait, Wait
 pub use gate::Gates;
 pub use listen::{Listen, ListenError};
 pub use metrics::Metrics;
+pub use rollout::{CanaryStatus, Cause, Policy, Quarantined, Rollout, RolloutStatus, Share, ShareError, TrialStatus};
 pub use server::{Options, Server};
 
 use envoy_types::pb::envoy::config::core::v3::Node;

@@ -203,6 +203,16 @@ impl Conversation {
         self.tracks.values().all(|track| track.is_settled(group.resources(track.kind).version()))
     }
 
+    /// Whether the client has taken all of that, and said so.
+    pub(super) fn is_done(&self, group: &Group) -> bool {
+        self.tracks.values().all(|track| track.is_done(group.resources(track.kind).version()))
+    }
+
+    /// The number of the newest response, 0 before the first.
+    pub(super) fn last_nonce(&self) -> u64 {
+        self.nonce
+    }
+
     /// The clusters that the client may still be warming as the stream ends: refused, or sent and not answered. If it joins
     /// again it says that it holds them, and yet waits for endpoints that it holds as well.
     pub(super) fn warming(&self) -> BTreeSet<Arc<str>> {

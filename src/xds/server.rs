@@ -17,7 +17,7 @@ use tracing::warn;
 use super::service::Discovery;
 use super::stream::Shared;
 use super::withhold::Withhold;
-use super::{Clients, Gates, Listen, Metrics};
+use super::{Clients, Gates, Listen, Metrics, Policy, Rollout};
 use crate::snapshot::Store;
 
 /// How often an idle connection is pinged: a client that vanished without a word is otherwise shown as connected.
@@ -33,6 +33,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Options {
     /// What waits for what, and how long.
     pub gates: Gates,
+    /// How a new snapshot reaches the proxies.
+    pub rollout: Policy,
     /// `control_plane.identifier` of every response; empty to leave it out.
     pub identifier: String,
     /// How long connections may take to close after the end was asked for.
@@ -45,6 +47,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             gates: Gates::default(),
+            rollout: Policy::Hold,
             identifier: concat!("chancery/", env!("CARGO_PKG_VERSION")).to_owned(),
             drain: Duration::from_secs(5),
             allow_plaintext_secrets: false,
@@ -87,9 +90,10 @@ impl Server {
                 (Socket::Unix(listener, SocketFile(path.clone())), listen.clone())
             }
         };
-        let Options { gates, identifier, drain, allow_plaintext_secrets } = options;
+        let Options { gates, rollout, identifier, drain, allow_plaintext_secrets } = options;
+        let rollout = Arc::new(Rollout::new(store, rollout, metrics.clone()));
         let withhold = (!allow_plaintext_secrets && !local.is_local()).then(Withhold::default);
-        let shared = Shared { store, clients, metrics, gates, identifier: identifier.into(), withhold };
+        let shared = Shared { rollout, clients, metrics, gates, identifier: identifier.into(), withhold };
         Ok(Self { socket, local, shared: Arc::new(shared), drain })
     }
 
@@ -103,10 +107,17 @@ impl Server {
         self.shared.withhold.is_some()
     }
 
+    /// Which snapshot is sent to whom.
+    pub fn rollout(&self) -> &Arc<Rollout> {
+        &self.shared.rollout
+    }
+
     /// Serves until `shutdown`; then every stream ends, and connections have the drain time to close.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
         let Self { socket, local: _, shared, drain } = self;
-        let discovery = Discovery { shared, tasks: TaskTracker::new(), shutdown: shutdown.clone() };
+        let (tasks, rollout, until) = (TaskTracker::new(), Arc::clone(&shared.rollout), shutdown.clone());
+        tasks.spawn(async move { rollout.run(until).await });
+        let discovery = Discovery { shared, tasks, shutdown: shutdown.clone() };
         match socket {
             Socket::Tcp(listener) => {
                 let accept = async |listener: &TcpListener| {

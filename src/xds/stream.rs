@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use envoy_types::pb::envoy::config::core::v3::{Node, node::UserAgentVersionType};
 use tokio::sync::mpsc;
@@ -17,20 +17,24 @@ use super::gate::{Gates, Hold, Waiting};
 use super::metrics::{Metrics, OpenStream};
 use super::node;
 use super::order::{Conversation, Response};
+use super::rollout::{Member, Refusal, Rollout, View};
 use super::service::Route;
 use super::track::Answer;
 use super::withhold::Withhold;
 use super::{Request, origins};
 use crate::diagnostic::without_secrets;
 use crate::envoy::Kind;
-use crate::snapshot::{Group, NodeFields, Snapshot, Store};
+use crate::snapshot::{Group, NodeFields, Snapshot};
+
+/// How long a client that goes first with a snapshot must rest, with all of it taken, until it counts as having passed.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Unknown type URLs that are remembered, so that each is logged once.
 const MAX_UNKNOWN_TYPES: usize = 16;
 
 /// What all streams of a server share.
 pub(super) struct Shared {
-    pub(super) store: Arc<Store>,
+    pub(super) rollout: Arc<Rollout>,
     pub(super) clients: Arc<Clients>,
     pub(super) metrics: Metrics,
     pub(super) gates: Gates,
@@ -56,7 +60,7 @@ pub(super) struct Io {
 pub(super) async fn run(shared: Arc<Shared>, route: Route, peer: String, io: Io) {
     let _open = shared.metrics.stream(route.protocol);
     let Io { mut requests, out, shutdown } = io;
-    let mut bell = shared.store.subscribe();
+    let mut bell = shared.rollout.subscribe();
     let mut session = Session::new(shared, route, peer);
     // Whether something may be due. What it is gets decided when there is room for it, so that a slow client is sent the
     // newest there is.
@@ -115,6 +119,18 @@ struct Identity {
     fields: NodeFields,
     id: Arc<str>,
     client: Client,
+    member: Member,
+}
+
+/// A snapshot that this client goes first with.
+#[derive(Clone, Copy)]
+struct Trial {
+    id: u64,
+    /// The newest response before it.
+    nonce: u64,
+    /// Since when the client has taken all of it.
+    taken: Option<Instant>,
+    passed: bool,
 }
 
 /// A stream without its input and output.
@@ -125,6 +141,7 @@ struct Session {
     conversation: Conversation,
     identity: Option<Identity>,
     snapshot: Option<Arc<Snapshot>>,
+    trial: Option<Trial>,
     group: Option<Arc<Group>>,
     /// While there is something to serve, but not to this node.
     unmatched: Option<OpenStream>,
@@ -136,14 +153,14 @@ struct Session {
 impl Session {
     fn new(shared: Arc<Shared>, route: Route, peer: String) -> Self {
         let conversation = Conversation::new(route.protocol, shared.gates);
-        let snapshot = shared.store.load();
         Self {
             shared,
             route,
             peer,
             conversation,
             identity: None,
-            snapshot,
+            snapshot: None,
+            trial: None,
             group: None,
             unmatched: None,
             waiting: BTreeMap::new(),
@@ -151,15 +168,27 @@ impl Session {
         }
     }
 
-    /// Takes the newest snapshot.
+    /// Takes the snapshot that this client is to have now.
     fn load(&mut self) {
-        self.snapshot = self.shared.store.load();
+        let Some(Identity { member, .. }) = &self.identity else { return };
+        let View { snapshot, trial } = member.view();
+        let nonce = self.conversation.last_nonce();
+        let begin = |id| Trial { id, nonce, taken: None, passed: false };
+        self.trial = trial.map(|id| self.trial.filter(|trial| trial.id == id).unwrap_or_else(|| begin(id)));
+        self.snapshot = snapshot;
+        if self.snapshot.is_none() {
+            // There is nothing to go back to: it keeps what it has.
+            self.group = None;
+        }
         self.choose_group();
     }
 
     /// A node without a group keeps what it has.
     fn choose_group(&mut self) {
-        let (Some(Identity { fields, id, client }), Some(snapshot)) = (&self.identity, &self.snapshot) else { return };
+        let (Some(Identity { fields, id, client, member: _ }), Some(snapshot)) = (&self.identity, &self.snapshot)
+        else {
+            return;
+        };
         let group = snapshot.group_of(fields).cloned().map(|group| match &self.shared.withhold {
             Some(withhold) => withhold.filter(group),
             None => group,
@@ -235,8 +264,10 @@ impl Session {
             "client connected"
         );
         let client = self.shared.clients.register(status);
-        self.identity = Some(Identity { id: node.id.as_str().into(), fields: node::fields(node), client });
-        self.choose_group();
+        let (id, fields) = (node.id.as_str().into(), node::fields(node));
+        let member = self.shared.rollout.join(client.id(), &fields, &self.peer);
+        self.identity = Some(Identity { fields, id, client, member });
+        self.load();
         Ok(())
     }
 
@@ -248,7 +279,7 @@ impl Session {
     }
 
     fn note_answer(&self, kind: Kind, answer: Answer) {
-        let Some(Identity { id, client, .. }) = &self.identity else { return };
+        let Some(Identity { id, client, member, .. }) = &self.identity else { return };
         let (wildcard, names) = self.conversation.subscribed(kind);
         client.update(|status| {
             let status = status.kinds.entry(kind.service()).or_insert_with(|| KindStatus {
@@ -288,6 +319,10 @@ impl Session {
                 client.doubt(id, kind, unknown);
                 let version = refused.version.to_string();
                 warn!(node = &**id, kind = kind.service(), version, code, error = ?message, ?origins, "client refused a response");
+                if let Some(trial) = self.trial.filter(|trial| refused.nonce > trial.nonce) {
+                    let (node, message) = (id.to_string(), format!("{} refused: {message}", kind.service()));
+                    member.refuse(trial.id, Refusal { node, message, origins: origins.clone() });
+                }
                 let nack = Nack { code, message, version, at: SystemTime::now(), origins };
                 update_kind(client, kind, |status| {
                     status.state = KindState::Nacked;
@@ -304,6 +339,7 @@ impl Session {
         self.note_waiting();
         let Some(response) = response else {
             self.note_revision();
+            self.note_trial();
             return None;
         };
         let Response { kind, version, impatient, ref resources, ref removed, .. } = response;
@@ -392,8 +428,22 @@ impl Session {
         }
     }
 
+    /// A client has passed a trial once it has taken everything and asks for nothing more: what it took may have made it ask.
+    fn note_trial(&mut self) {
+        let (Some(trial), Some(group), Some(identity)) = (&mut self.trial, &self.group, &self.identity) else { return };
+        let now = Instant::now();
+        trial.taken = if self.conversation.is_done(group) { trial.taken.or(Some(now)) } else { None };
+        let passed = trial.taken.is_some_and(|taken| taken + QUIET <= now);
+        if passed != trial.passed {
+            trial.passed = passed;
+            identity.member.pass(trial.id, passed);
+        }
+    }
+
     fn deadline(&self) -> Option<Instant> {
-        self.conversation.deadline(self.group.as_deref()?, Instant::now())
+        let waiting = self.conversation.deadline(self.group.as_deref()?, Instant::now());
+        let passing = self.trial.filter(|trial| !trial.passed).and_then(|trial| Some(trial.taken? + QUIET));
+        waiting.into_iter().chain(passing).min()
     }
 }
 

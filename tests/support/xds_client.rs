@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chancery::envoy::Kind;
 use chancery::snapshot::{DEFAULT_GROUP, Origin, Resource, Selector, Selectors, Snapshot, Store, Traits};
-use chancery::xds::{Clients, Listen, Metrics, Options, Server};
+use chancery::xds::{Clients, Listen, Metrics, Options, Rollout, Server};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
@@ -31,6 +31,7 @@ pub(crate) const ADS: &str = "discovery.v3.AggregatedDiscoveryService/Aggregated
 pub(crate) struct Fixture {
     pub(crate) store: Arc<Store>,
     pub(crate) clients: Arc<Clients>,
+    pub(crate) rollout: Arc<Rollout>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: JoinSet<std::io::Result<()>>,
     pub(crate) listen: Listen,
@@ -49,12 +50,13 @@ impl Fixture {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let server = Server::bind(listen, Arc::clone(&store), Arc::clone(&clients), metrics, options).await.unwrap();
-        let listen = server.local_addr().clone();
+        let (listen, rollout) = (server.local_addr().clone(), Arc::clone(server.rollout()));
         let mut running = JoinSet::new();
         running.spawn(server.run(shutdown.clone()));
         Self {
             store,
             clients,
+            rollout,
             shutdown,
             running,
             listen,
