@@ -20,6 +20,7 @@ mod reload;
 mod sandbox;
 mod sandbox_files;
 mod schema;
+mod services;
 mod soak;
 mod sotw;
 mod state;

@@ -8,17 +8,24 @@
 //! (what is asked for), `ledger` (what was told, what is not answered), `track` (both, for one kind), `sotw` and `delta` (the
 //! two protocols), `order` (all kinds of a stream). `codec` writes the bytes that the snapshot already holds.
 //!
+//! Beside discovery the port answers what tools and clients ask of a control plane (`further`): who stands where (`csds`,
+//! which asks each stream through `inspect`).
+//!
 //! Invariants: no lock is held while sending and nothing is queued per edit, so that a slow client only skips versions; a
 //! response names no resource twice; what was refused is not sent again unless the content differs; after quiescence
 //! nothing is sent; on a port that others can listen in on, private keys are sent to nobody unless the operator says so.
 
 mod clients;
 mod codec;
+mod csds;
 mod delta;
+mod further;
+mod inspect;
 mod ledger;
 mod listen;
 mod metrics;
 mod node;
+mod node_matcher;
 mod order;
 mod origins;
 mod server;

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::server::Connected;
 use tracing::warn;
 
+use super::further::Further;
 use super::service::Discovery;
 use super::stream::Shared;
 use super::withhold::Withhold;
@@ -89,7 +90,8 @@ impl Server {
         };
         let Options { gate_timeout, identifier, drain, allow_plaintext_secrets } = options;
         let withhold = (!allow_plaintext_secrets && !local.is_local()).then(Withhold::default);
-        let shared = Shared { store, clients, metrics, gate_timeout, identifier: identifier.into(), withhold };
+        let identifier = identifier.into();
+        let shared = Shared { store, clients, metrics, gate_timeout, identifier, withhold };
         Ok(Self { socket, local, shared: Arc::new(shared), drain })
     }
 
@@ -106,7 +108,9 @@ impl Server {
     /// Serves until `shutdown`; then every stream ends, and connections have the drain time to close.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
         let Self { socket, local: _, shared, drain } = self;
-        let discovery = Discovery { shared, tasks: TaskTracker::new(), shutdown: shutdown.clone() };
+        let tasks = TaskTracker::new();
+        let further = Arc::new(Further::new(&shared));
+        let discovery = Discovery { shared, further, tasks, shutdown: shutdown.clone() };
         match socket {
             Socket::Tcp(listener) => {
                 let accept = async |listener: &TcpListener| {

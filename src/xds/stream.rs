@@ -1,6 +1,6 @@
 //! One stream's task: the only place where requests are read and responses written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::clients::{Client, ClientStatus, Clients, KindState, KindStatus, Nack};
 use super::codec::Outgoing;
+use super::inspect::{self, Question, View};
 use super::metrics::{Metrics, OpenStream};
 use super::node;
 use super::order::{Conversation, Response};
@@ -56,7 +57,8 @@ pub(super) async fn run(shared: Arc<Shared>, route: Route, peer: String, io: Io)
     let _open = shared.metrics.stream(route.protocol);
     let Io { mut requests, out, shutdown } = io;
     let mut bell = shared.store.subscribe();
-    let mut session = Session::new(shared, route, peer);
+    let (ask, mut questions) = mpsc::channel(1);
+    let mut session = Session::new(shared, route, peer, ask);
     // Whether something may be due. What it is gets decided when there is room for it, so that a slow client is sent the
     // newest there is.
     let mut ready = false;
@@ -83,6 +85,7 @@ pub(super) async fn run(shared: Arc<Shared>, route: Route, peer: String, io: Io)
                 session.load();
                 ready = true;
             }
+            Some(question) = questions.recv() => session.answer(question),
             () = sleep_until(deadline), if deadline.is_some() => ready = true,
             room = out.reserve(), if ready => match (room, session.next()) {
                 (Ok(room), Some(outgoing)) => room.send(Ok(outgoing)),
@@ -128,10 +131,14 @@ struct Session {
     /// While there is something to serve, but not to this node.
     unmatched: Option<OpenStream>,
     unknown_types: BTreeSet<String>,
+    /// Takes questions to this stream, once it is known whose it is.
+    ask: mpsc::Sender<Question>,
+    /// When the client last accepted a response, by kind.
+    accepted: BTreeMap<Kind, SystemTime>,
 }
 
 impl Session {
-    fn new(shared: Arc<Shared>, route: Route, peer: String) -> Self {
+    fn new(shared: Arc<Shared>, route: Route, peer: String, ask: mpsc::Sender<Question>) -> Self {
         let conversation = Conversation::new(route.protocol, shared.gate_timeout);
         let snapshot = shared.store.load();
         Self {
@@ -144,7 +151,23 @@ impl Session {
             group: None,
             unmatched: None,
             unknown_types: BTreeSet::new(),
+            ask,
+            accepted: BTreeMap::new(),
         }
+    }
+
+    /// Says where the client stands on each resource.
+    fn answer(&self, question: Question) {
+        let Some(Identity { fields, client, .. }) = &self.identity else { return };
+        let group = self.group.as_deref();
+        let view = View {
+            status: client.status(),
+            node: fields.clone(),
+            accepted: self.accepted.clone(),
+            resources: self.conversation.tracks().flat_map(|track| inspect::resources(track, group)).collect(),
+        };
+        // Who asked may have given up.
+        _ = question.send(view).ok();
     }
 
     /// Takes the newest snapshot.
@@ -219,7 +242,7 @@ impl Session {
             service: self.route.service(),
             connected: SystemTime::now(),
             revision: None,
-            kinds: std::collections::BTreeMap::new(),
+            kinds: BTreeMap::new(),
         };
         info!(
             node = node.id,
@@ -229,7 +252,7 @@ impl Session {
             service = status.service,
             "client connected"
         );
-        let client = self.shared.clients.register(status);
+        let client = self.shared.clients.register(status, self.ask.clone());
         self.identity = Some(Identity { id: node.id.as_str().into(), fields: node::fields(node), client });
         self.choose_group();
         Ok(())
@@ -242,7 +265,7 @@ impl Session {
         }
     }
 
-    fn note_answer(&self, kind: Kind, answer: Answer) {
+    fn note_answer(&mut self, kind: Kind, answer: Answer) {
         let Some(Identity { id, client, .. }) = &self.identity else { return };
         let (wildcard, names) = self.conversation.subscribed(kind);
         client.update(|status| {
@@ -259,6 +282,7 @@ impl Session {
         match answer {
             Answer::Nothing => {}
             Answer::Ack { version, newest, clean, recovered } => {
+                self.accepted.insert(kind, SystemTime::now());
                 if recovered {
                     client.trust(id, kind);
                 }
@@ -330,6 +354,7 @@ impl Session {
     fn note_settled(&mut self) {
         let Some(Identity { client, .. }) = &self.identity else { return };
         for (kind, version) in self.conversation.take_settled() {
+            self.accepted.insert(kind, SystemTime::now());
             update_kind(client, kind, |status| {
                 status.state = KindState::Synced;
                 (status.sent, status.acked) = (Some(version.to_string()), Some(version.to_string()));

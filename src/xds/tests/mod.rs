@@ -1,6 +1,7 @@
 //! The protocol's statements, tested on the pure machines; the ids are those of the tests' names.
 
 mod delta;
+mod inspect;
 mod model;
 mod order;
 mod sotw;
