@@ -9,7 +9,7 @@
 //! two protocols), `order` (all kinds of a stream). `codec` writes the bytes that the snapshot already holds.
 //!
 //! Beside discovery the port answers what tools and clients ask of a control plane (`further`): who stands where (`csds`,
-//! which asks each stream through `inspect`).
+//! which asks each stream through `inspect`), `health` and `reflection`.
 //!
 //! Invariants: no lock is held while sending and nothing is queued per edit, so that a slow client only skips versions; a
 //! response names no resource twice; what was refused is not sent again unless the content differs; after quiescence
@@ -20,6 +20,7 @@ mod codec;
 mod csds;
 mod delta;
 mod further;
+mod health;
 mod inspect;
 mod ledger;
 mod listen;
@@ -28,6 +29,7 @@ mod node;
 mod node_matcher;
 mod order;
 mod origins;
+mod reflection;
 mod server;
 mod service;
 mod sotw;

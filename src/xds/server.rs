@@ -15,6 +15,7 @@ use tonic::transport::server::Connected;
 use tracing::warn;
 
 use super::further::Further;
+use super::health::Health;
 use super::service::Discovery;
 use super::stream::Shared;
 use super::withhold::Withhold;
@@ -109,7 +110,9 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
         let Self { socket, local: _, shared, drain } = self;
         let tasks = TaskTracker::new();
-        let further = Arc::new(Further::new(&shared));
+        let health = Health::new().await;
+        let further = Arc::new(Further::new(&shared, &health));
+        tasks.spawn(health.follow(Arc::clone(&shared.store), shutdown.clone()));
         let discovery = Discovery { shared, further, tasks, shutdown: shutdown.clone() };
         match socket {
             Socket::Tcp(listener) => {

@@ -26,7 +26,7 @@ use crate::envoy::Kind;
 const MAX_REQUEST_BYTES: usize = 64 << 20;
 
 /// The discovery services: what their methods end with, and the only kind of their streams.
-const DISCOVERY: [(&str, &str, Option<Kind>); 10] = [
+pub(super) const DISCOVERY: [(&str, &str, Option<Kind>); 10] = [
     ("envoy.service.discovery.v3.AggregatedDiscoveryService", "AggregatedResources", None),
     ("envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters", Some(Kind::Cluster)),
     ("envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints", Some(Kind::Endpoint)),
