@@ -13,19 +13,21 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::Shared;
+use super::load::Load;
 use crate::diagnostic::{Level, Report};
 use crate::envoy::Kind;
 use crate::reload::{Mode, SourceFile, StateStatus, Status, Verdict, Watch};
 use crate::snapshot::{Group, Snapshot, Version};
 use crate::source::Hazard;
-use crate::xds::{ClientStatus, KindState, KindStatus, Nack};
+use crate::xds::{ClientStatus, KindState, KindStatus, LoadStatus, Nack};
 
 pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Response {
     let snapshot = shared.state.store.load();
     let status = shared.state.status.load();
     let watch = shared.state.status.watch();
     let withheld = if shared.state.withholds_private_keys { withheld(snapshot.as_deref()) } else { Vec::new() };
-    super::json(&Page::new(snapshot.as_deref(), &status, &watch, shared.state.clients.status(), withheld))
+    let clients = &shared.state.clients;
+    super::json(&Page::new(snapshot.as_deref(), &status, &watch, (clients.status(), clients.load()), withheld))
 }
 
 /// The error while something is withheld.
@@ -59,6 +61,8 @@ struct Page<'a> {
     /// How many connected nodes belong to no group, and are sent nothing.
     unmatched_nodes: usize,
     clients: Vec<Client>,
+    /// What clients report of their requests.
+    load: Load,
 }
 
 /// What is served was saved by an earlier run; `served_digest` is that of the files it was made from.
@@ -149,7 +153,7 @@ impl<'a> Page<'a> {
         snapshot: Option<&Snapshot>,
         status: &'a Status,
         watch: &'a Watch,
-        clients: Vec<ClientStatus>,
+        (clients, load): (Vec<ClientStatus>, LoadStatus),
         withheld: Vec<Withheld>,
     ) -> Self {
         let Status {
@@ -194,6 +198,7 @@ impl<'a> Page<'a> {
             withheld,
             unmatched_nodes: unmatched.len(),
             clients: clients.into_iter().map(client).collect(),
+            load: load.into(),
         }
     }
 }
@@ -310,7 +315,14 @@ mod tests {
             kinds: BTreeMap::from([("CDS", cds)]),
         };
         let status = StatusCell::new(vec!["topology.yaml".into()]).load();
-        let page = serde_json::to_value(Page::new(None, &status, &Watch::default(), vec![client], Vec::new())).unwrap();
+        let page = serde_json::to_value(Page::new(
+            None,
+            &status,
+            &Watch::default(),
+            (vec![client], LoadStatus::default()),
+            Vec::new(),
+        ))
+        .unwrap();
         assert_eq!(
             page["clients"],
             json!([{

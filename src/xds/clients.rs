@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::inspect::Question;
+use super::load::{LoadStatus, Loads};
 use crate::envoy::Kind;
 
 /// Where one client stands on one kind of resource.
@@ -115,6 +116,8 @@ pub struct Clients {
     /// Counts the streams of this process.
     opened: AtomicU64,
     streams: Mutex<BTreeMap<u64, Stream>>,
+    /// What clients report of their requests.
+    loads: Mutex<Loads>,
     doubts: Mutex<Doubts>,
     /// Nodes that were last seen without a group.
     unmatched: Mutex<BTreeSet<Arc<str>>>,
@@ -135,6 +138,15 @@ impl Clients {
     pub(super) fn askable(&self) -> impl Iterator<Item = (ClientStatus, mpsc::Sender<Question>)> + use<> {
         let streams: Vec<_> = lock(&self.streams).values().cloned().collect();
         streams.into_iter().map(|Stream { status, ask }| (lock(&status).clone(), ask))
+    }
+
+    /// What clients report of their requests.
+    pub fn load(&self) -> LoadStatus {
+        self.loads().status()
+    }
+
+    pub(super) fn loads(&self) -> MutexGuard<'_, Loads> {
+        lock(&self.loads)
     }
 
     /// Adds a stream until the returned guard is dropped.

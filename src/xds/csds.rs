@@ -246,6 +246,7 @@ mod tests {
             gate_timeout: Duration::ZERO,
             identifier: "".into(),
             withhold: None,
+            load_interval: Duration::ZERO,
         }
     }
 

@@ -9,7 +9,7 @@
 //! two protocols), `order` (all kinds of a stream). `codec` writes the bytes that the snapshot already holds.
 //!
 //! Beside discovery the port answers what tools and clients ask of a control plane (`further`): who stands where (`csds`,
-//! which asks each stream through `inspect`), `health` and `reflection`.
+//! which asks each stream through `inspect`), load reports (`lrs`, added up in `load`), `health` and `reflection`.
 //!
 //! Invariants: no lock is held while sending and nothing is queued per edit, so that a slow client only skips versions; a
 //! response names no resource twice; what was refused is not sent again unless the content differs; after quiescence
@@ -24,6 +24,8 @@ mod health;
 mod inspect;
 mod ledger;
 mod listen;
+mod load;
+mod lrs;
 mod metrics;
 mod node;
 mod node_matcher;
@@ -43,6 +45,7 @@ mod tests;
 
 pub use clients::{ClientStatus, Clients, KindState, KindStatus, Nack};
 pub use listen::{Listen, ListenError};
+pub use load::{Load, LoadStatus, NodeLoad, Requests};
 pub use metrics::Metrics;
 pub use server::{Options, Server};
 

@@ -41,6 +41,8 @@ pub struct Options {
     pub drain: Duration,
     /// Whether private keys are sent although others on the network could read them.
     pub allow_plaintext_secrets: bool,
+    /// How often clients are asked to report their load.
+    pub load_interval: Duration,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             identifier: concat!("chancery/", env!("CARGO_PKG_VERSION")).to_owned(),
             drain: Duration::from_secs(5),
             allow_plaintext_secrets: false,
+            load_interval: Duration::from_secs(10),
         }
     }
 }
@@ -89,10 +92,10 @@ impl Server {
                 (Socket::Unix(listener, SocketFile(path.clone())), listen.clone())
             }
         };
-        let Options { gate_timeout, identifier, drain, allow_plaintext_secrets } = options;
+        let Options { gate_timeout, identifier, drain, allow_plaintext_secrets, load_interval } = options;
         let withhold = (!allow_plaintext_secrets && !local.is_local()).then(Withhold::default);
         let identifier = identifier.into();
-        let shared = Shared { store, clients, metrics, gate_timeout, identifier, withhold };
+        let shared = Shared { store, clients, metrics, gate_timeout, identifier, withhold, load_interval };
         Ok(Self { socket, local, shared: Arc::new(shared), drain })
     }
 

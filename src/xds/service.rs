@@ -23,7 +23,7 @@ use super::{Protocol, Request};
 use crate::envoy::Kind;
 
 /// A 10,000-cluster Envoy repeats its 61 kB node, all its names and all its versions in one request: some megabytes.
-const MAX_REQUEST_BYTES: usize = 64 << 20;
+pub(super) const MAX_REQUEST_BYTES: usize = 64 << 20;
 
 /// The discovery services: what their methods end with, and the only kind of their streams.
 pub(super) const DISCOVERY: [(&str, &str, Option<Kind>); 10] = [
@@ -139,7 +139,7 @@ fn until(shutdown: CancellationToken, request: http::Request<Body>) -> http::Req
 }
 
 /// Where a call comes from.
-fn peer(extensions: &http::Extensions) -> String {
+pub(super) fn peer(extensions: &http::Extensions) -> String {
     if let Some(address) = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr) {
         return address.to_string();
     }

@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) identifier: Arc<str>,
     /// Set if private keys are sent to nobody.
     pub(super) withhold: Option<Withhold>,
+    /// How often clients are asked to report their load.
+    pub(super) load_interval: Duration,
 }
 
 impl std::fmt::Debug for Shared {

@@ -21,12 +21,13 @@ use crate::support::xds_client::{ADS, Fixture};
 const ADS_SERVICE: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 
 /// Every service of the port.
-const SERVICES: [&str; 14] = [
+const SERVICES: [&str; 15] = [
     "envoy.service.cluster.v3.ClusterDiscoveryService",
     ADS_SERVICE,
     "envoy.service.endpoint.v3.EndpointDiscoveryService",
     "envoy.service.extension.v3.ExtensionConfigDiscoveryService",
     "envoy.service.listener.v3.ListenerDiscoveryService",
+    "envoy.service.load_stats.v3.LoadReportingService",
     "envoy.service.route.v3.RouteDiscoveryService",
     "envoy.service.route.v3.ScopedRoutesDiscoveryService",
     "envoy.service.route.v3.VirtualHostDiscoveryService",
