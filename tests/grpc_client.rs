@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::time::Duration;
 
+use ::chancery::xds::{Options, Requests};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::support::chancery::{self, Chancery};
 use crate::support::edit::{Edit, File};
 use crate::support::examples::examples;
+use crate::support::xds_client::Fixture;
 use crate::support::{eventually, holds, tools};
 
 /// How the names of servers' listeners begin in our bootstrap; their address follows.
@@ -86,7 +89,7 @@ clusters:
     };
     let mut file = File::new(Edit::Rename, &topology(&first.0));
     let chancery = Chancery::serve(&file.path()).await;
-    let bootstrap = bootstrap(&chancery, "client-1").await;
+    let bootstrap = bootstrap(&chancery.xds().to_string(), "client-1").await;
     let environment = [("GRPC_XDS_BOOTSTRAP_CONFIG", bootstrap.as_str())];
     let mut client = Greeter::start("call", &["xds:///greeter.example:50051"], &environment);
     client.until("hello world from first").await;
@@ -103,11 +106,52 @@ clusters:
 }
 
 /// What an xDS client of this id is given as its environment.
-async fn bootstrap(chancery: &Chancery, id: &str) -> String {
-    let xds = chancery.xds().to_string();
-    let run = chancery::run(&["bootstrap", "--grpc", "--id", id, "--cluster", "greeters", "--xds", &xds]).await;
+async fn bootstrap(xds: &str, id: &str) -> String {
+    let run = chancery::run(&["bootstrap", "--grpc", "--id", id, "--cluster", "greeters", "--xds", xds]).await;
     assert_eq!(run.code, 0, "{run:?}");
     run.stdout
+}
+
+/// gRPC reports what `lrs_server` of a cluster asks for, and to whom.
+#[tokio::test]
+async fn a_grpc_client_reports_its_load() {
+    let mut server = Greeter::start("serve", &["a server"], &[]);
+    let port = server.line().await;
+    let options = Options { load_interval: Duration::from_secs(1), ..Options::default() };
+    let fixture = Fixture::start_with(&"127.0.0.1:0".parse().unwrap(), options).await;
+    fixture.publish_topology(&format!(
+        "version: 1
+listeners:
+- name: greeter.example:50051
+  api_listener:
+    routes: [{{route: greeter}}]
+clusters:
+- name: greeter
+  type: EDS
+  lrs_server: {{self: {{}}}}
+  endpoints: [\"127.0.0.1:{port}\"]
+"
+    ));
+    let bootstrap = bootstrap(&fixture.listen.to_string(), "client-1").await;
+    let environment = [("GRPC_XDS_BOOTSTRAP_CONFIG", bootstrap.as_str())];
+    let mut client = Greeter::start("call", &["xds:///greeter.example:50051"], &environment);
+    for _ in 0..5 {
+        assert_eq!(client.call("world").await, "hello world from a server");
+    }
+    let status = eventually("a report", async || {
+        let status = fixture.clients.load();
+        holds(status.clusters.get("greeter").is_some_and(|load| load.total.successful >= 5), &status).map(|()| status)
+    })
+    .await;
+    let total = status.clusters["greeter"].total;
+    assert_eq!(total, Requests { successful: 5, errors: 0, issued: 5, dropped: 0 }, "{status:?}");
+    assert_eq!((status.nodes.len(), status.nodes[0].node.as_str()), (1, "client-1"));
+    drop(client);
+    eventually("the client has left", async || {
+        let status = fixture.clients.load();
+        holds(status.nodes.is_empty(), status)
+    })
+    .await;
 }
 
 /// What Envoy is not sent of the examples: the listeners of gRPC's clients and servers. All of them are tried here.
@@ -138,7 +182,7 @@ async fn grpc_takes_the_listeners_of_every_example() {
         for listener in of("listener.v3.Listener") {
             let name = listener["name"].as_str().unwrap();
             let id = format!("node-{}", xds_clients.len());
-            let bootstrap = bootstrap(&chancery, &id).await;
+            let bootstrap = bootstrap(&chancery.xds().to_string(), &id).await;
             let environment = [("GRPC_XDS_BOOTSTRAP_CONFIG", bootstrap.as_str())];
             if let Some(address) = name.strip_prefix(SERVER) {
                 let mut server = Greeter::start("serve-xds", &["a server", address], &environment);

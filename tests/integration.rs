@@ -21,6 +21,7 @@ mod rollout;
 mod sandbox;
 mod sandbox_files;
 mod schema;
+mod services;
 mod soak;
 mod sotw;
 mod state;

@@ -12,12 +12,14 @@ const STAGES: [&str; 11] =
 const NARROW: [(&str, &[&str]); 1] = [("xds", &["envoy", "snapshot"])];
 
 /// Crates that are used in one stage only. `main` counts as `cli`.
-const HOMES: [(&str, &str); 11] = [
+const HOMES: [(&str, &str); 13] = [
     ("notify", "source"),
     ("serde_saphyr", "topology"),
     ("prost_reflect", "envoy"),
     ("tonic", "xds"),
+    ("tonic_health", "xds"),
     ("tonic_prost", "xds"),
+    ("tonic_reflection", "xds"),
     ("tonic_types", "xds"),
     ("axum", "admin"),
     ("clap", "cli"),

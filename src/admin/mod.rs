@@ -8,6 +8,7 @@
 mod config_dump;
 mod health;
 mod host;
+mod load;
 mod metrics;
 mod reload;
 mod resource;

@@ -13,21 +13,22 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::Shared;
+use super::load::Load;
 use super::rollout::{self, Rollout};
 use crate::diagnostic::{Level, Report};
 use crate::envoy::Kind;
 use crate::reload::{Mode, SourceFile, StateStatus, Status, Verdict, Watch};
 use crate::snapshot::{Group, Snapshot, Version};
 use crate::source::Hazard;
-use crate::xds::{ClientStatus, KindState, KindStatus, Nack, Wait, WaitReason};
+use crate::xds::{ClientStatus, KindState, KindStatus, LoadStatus, Nack, Wait, WaitReason};
 
 pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Response {
     let snapshot = shared.state.store.load();
     let status = shared.state.status.load();
     let watch = shared.state.status.watch();
     let withheld = if shared.state.withholds_private_keys { withheld(snapshot.as_deref()) } else { Vec::new() };
-    let clients = shared.state.clients.status();
-    let page = Page::new(snapshot.as_deref(), &status, &watch, clients, withheld);
+    let clients = &shared.state.clients;
+    let page = Page::new(snapshot.as_deref(), &status, &watch, (clients.status(), clients.load()), withheld);
     super::json(&Page { rollout: shared.state.rollout.status().map(rollout::shown), ..page })
 }
 
@@ -64,6 +65,8 @@ struct Page<'a> {
     /// None where all are sent the newest.
     rollout: Option<Rollout>,
     clients: Vec<Client>,
+    /// What clients report of their requests.
+    load: Load,
 }
 
 /// What is served was saved by an earlier run; `served_digest` is that of the files it was made from.
@@ -164,7 +167,7 @@ impl<'a> Page<'a> {
         snapshot: Option<&Snapshot>,
         status: &'a Status,
         watch: &'a Watch,
-        clients: Vec<ClientStatus>,
+        (clients, load): (Vec<ClientStatus>, LoadStatus),
         withheld: Vec<Withheld>,
     ) -> Self {
         let Status {
@@ -210,6 +213,7 @@ impl<'a> Page<'a> {
             unmatched_nodes: unmatched.len(),
             rollout: None,
             clients: clients.into_iter().map(client).collect(),
+            load: load.into(),
         }
     }
 }
@@ -328,7 +332,14 @@ mod tests {
             kinds: BTreeMap::from([("CDS", cds)]),
         };
         let status = StatusCell::new(vec!["topology.yaml".into()]).load();
-        let page = serde_json::to_value(Page::new(None, &status, &Watch::default(), vec![client], Vec::new())).unwrap();
+        let page = serde_json::to_value(Page::new(
+            None,
+            &status,
+            &Watch::default(),
+            (vec![client], LoadStatus::default()),
+            Vec::new(),
+        ))
+        .unwrap();
         assert_eq!(
             page["clients"],
             json!([{

@@ -32,6 +32,9 @@ pub(super) struct Bootstrap {
     /// State of the world instead of the delta protocol.
     #[arg(long, env = "CHANCERY_SOTW", value_parser = FalseyValueParser::new(), conflicts_with = "grpc")]
     sotw: bool,
+    /// Have Envoy report its requests, cluster by cluster: `/status` and `/metrics` then show them.
+    #[arg(long, env = "CHANCERY_LOAD_STATS", value_parser = FalseyValueParser::new(), conflicts_with = "grpc")]
+    load_stats: bool,
     /// For a gRPC client instead of an Envoy.
     #[arg(long, env = "CHANCERY_GRPC", value_parser = FalseyValueParser::new())]
     grpc: bool,
@@ -124,8 +127,9 @@ impl Bootstrap {
     }
 
     fn for_envoy(&self) -> String {
-        let Self { id, cluster, admin, sotw, .. } = self;
-        let sections = [
+        let Self { id, cluster, admin, sotw, load_stats, .. } = self;
+        let grpc_services = json!([{"envoy_grpc": {"cluster_name": "xds_cluster"}}]);
+        let mut sections = vec![
             ("", json!({"node": {"id": id, "cluster": cluster}})),
             (
                 "One stream for everything (ADS) lets Chancery order a change: clusters and endpoints before the routes that\n\
@@ -137,7 +141,7 @@ impl Bootstrap {
                         "api_type": if *sotw { "GRPC" } else { "DELTA_GRPC" },
                         "transport_api_version": "V3",
                         "set_node_on_first_message_only": true,
-                        "grpc_services": [{"envoy_grpc": {"cluster_name": "xds_cluster"}}],
+                        "grpc_services": grpc_services,
                     },
                     "cds_config": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"},
                     "lds_config": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"},
@@ -147,8 +151,18 @@ impl Bootstrap {
                 "The keepalive finds connections that died silently; without it they would look healthy and bring no more edits.",
                 json!({"static_resources": {"clusters": [self.xds_cluster()]}}),
             ),
-            ("", json!({"admin": {"address": socket_address(&admin.ip().to_string(), admin.port())}})),
         ];
+        if *load_stats {
+            sections.push((
+                "How many requests went to each cluster, reported every 10 seconds on a stream of its own (LRS).",
+                json!({"cluster_manager": {"load_stats_config": {
+                    "api_type": "GRPC",
+                    "transport_api_version": "V3",
+                    "grpc_services": grpc_services,
+                }}}),
+            ));
+        }
+        sections.push(("", json!({"admin": {"address": socket_address(&admin.ip().to_string(), admin.port())}})));
         let mut out = String::new();
         for (comment, section) in sections {
             if !out.is_empty() {
@@ -316,12 +330,16 @@ admin:
         assert_eq!(endpoint["address"], socket_address("::1", 18000));
         assert_eq!(value["admin"]["address"], socket_address("127.0.0.1", 0));
 
-        let text = bootstrap(&["--xds", "unix:/run/xds.sock"]).for_envoy();
+        assert!(value.get("cluster_manager").is_none());
+
+        let text = bootstrap(&["--xds", "unix:/run/xds.sock", "--load-stats"]).for_envoy();
         let value: Value = serde_saphyr::from_str(&text).unwrap();
         let cluster = &value["static_resources"]["clusters"][0];
         assert_eq!(cluster["type"], "STATIC");
         let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
         assert_eq!(endpoint["address"]["pipe"]["path"], "/run/xds.sock");
+        let service = &value["cluster_manager"]["load_stats_config"]["grpc_services"][0]["envoy_grpc"];
+        assert_eq!(service["cluster_name"], "xds_cluster");
     }
 
     #[test]
@@ -352,7 +370,7 @@ admin:
 
     #[test]
     fn flags_of_the_other_client_are_refused() {
-        for flag in [&["--sotw"][..], &["--admin", "127.0.0.1:1"]] {
+        for flag in [&["--sotw"][..], &["--load-stats"], &["--admin", "127.0.0.1:1"]] {
             let args = ["b", "--id", "a", "--cluster", "b", "--xds", "c:1", "--grpc"].iter().chain(flag);
             assert!(Command::try_parse_from(args).is_err(), "{flag:?}");
         }

@@ -53,6 +53,11 @@ impl Schema {
         }))
     }
 
+    /// The embedded `FileDescriptorSet` as bytes, services and all.
+    pub fn embedded_descriptor_set() -> &'static [u8] {
+        EMBEDDED
+    }
+
     /// The embedded schema with further `FileDescriptorSet`s, for contrib and custom extensions.
     ///
     /// A file that is already known by its name is left out, so that a set may bring its own copies of Envoy's files.

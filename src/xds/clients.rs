@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use serde::Serialize;
+use tokio::sync::mpsc;
 
+use super::inspect::Question;
+use super::load::{LoadStatus, Loads};
 use crate::envoy::Kind;
 
 /// Where one client stands on one kind of resource.
@@ -114,6 +117,14 @@ type ByStream = BTreeMap<u64, BTreeSet<Arc<str>>>;
 /// Nodes without a group that are remembered, so that each is logged once.
 const MAX_UNMATCHED: usize = 10_000;
 
+/// An open stream.
+#[derive(Clone, Debug)]
+struct Stream {
+    status: Arc<Mutex<ClientStatus>>,
+    /// Takes questions to the stream's task, which alone knows where the client stands on each resource.
+    ask: mpsc::Sender<Question>,
+}
+
 /// What nodes may hold besides what they say.
 #[derive(Debug, Default)]
 struct Doubts {
@@ -129,7 +140,9 @@ struct Doubts {
 pub struct Clients {
     /// Counts the streams of this process.
     opened: AtomicU64,
-    streams: Mutex<BTreeMap<u64, Arc<Mutex<ClientStatus>>>>,
+    streams: Mutex<BTreeMap<u64, Stream>>,
+    /// What clients report of their requests.
+    loads: Mutex<Loads>,
     doubts: Mutex<Doubts>,
     /// Nodes that were last seen without a group.
     unmatched: Mutex<BTreeSet<Arc<str>>>,
@@ -143,15 +156,29 @@ impl Clients {
 
     /// Every open stream, oldest first.
     pub fn status(&self) -> Vec<ClientStatus> {
+        self.askable().map(|(status, _)| status).collect()
+    }
+
+    /// Every open stream, oldest first, with the way to ask it.
+    pub(super) fn askable(&self) -> impl Iterator<Item = (ClientStatus, mpsc::Sender<Question>)> + use<> {
         let streams: Vec<_> = lock(&self.streams).values().cloned().collect();
-        streams.iter().map(|stream| lock(stream).clone()).collect()
+        streams.into_iter().map(|Stream { status, ask }| (lock(&status).clone(), ask))
+    }
+
+    /// What clients report of their requests.
+    pub fn load(&self) -> LoadStatus {
+        self.loads().status()
+    }
+
+    pub(super) fn loads(&self) -> MutexGuard<'_, Loads> {
+        lock(&self.loads)
     }
 
     /// Adds a stream until the returned guard is dropped.
-    pub(super) fn register(self: &Arc<Self>, status: ClientStatus) -> Client {
+    pub(super) fn register(self: &Arc<Self>, status: ClientStatus, ask: mpsc::Sender<Question>) -> Client {
         let id = self.opened.fetch_add(1, Ordering::Relaxed);
         let status = Arc::new(Mutex::new(status));
-        lock(&self.streams).insert(id, Arc::clone(&status));
+        lock(&self.streams).insert(id, Stream { status: Arc::clone(&status), ask });
         Client { id, status, clients: Arc::clone(self) }
     }
 
@@ -187,6 +214,11 @@ impl Client {
     /// The number of the stream.
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The stream's own status.
+    pub(super) fn status(&self) -> ClientStatus {
+        lock(&self.status).clone()
     }
 
     /// Changes the stream's own status; no other stream waits for it.
@@ -262,11 +294,15 @@ mod tests {
         }
     }
 
+    fn register(clients: &Arc<Clients>, node: &str) -> Client {
+        clients.register(status(node), mpsc::channel(1).0)
+    }
+
     #[test]
     fn a_stream_is_listed_until_its_guard_is_dropped() {
         let clients = Arc::new(Clients::new());
-        let first = clients.register(status("a"));
-        let second = clients.register(status("a"));
+        let first = register(&clients, "a");
+        let second = register(&clients, "a");
         second.update(|status| status.revision = Some(7));
         let revisions = |clients: &Clients| clients.status().iter().map(|client| client.revision).collect::<Vec<_>>();
         assert_eq!(revisions(&clients), [None, Some(7)]);
@@ -289,7 +325,7 @@ mod tests {
     #[test]
     fn with_too_many_refusals_nobody_is_believed() {
         let clients = Arc::new(Clients::new());
-        let stream = clients.register(status("any"));
+        let stream = register(&clients, "any");
         for node in 0..MAX_DOUBTS {
             stream.doubt(&node.to_string().into(), Kind::Cluster, names(&["c"]));
         }
@@ -304,12 +340,12 @@ mod tests {
     fn what_one_stream_of_a_node_makes_good_says_nothing_of_another() {
         let clients = Arc::new(Clients::new());
         let node: Arc<str> = "a".into();
-        let (first, second) = (clients.register(status("a")), clients.register(status("a")));
+        let (first, second) = (register(&clients, "a"), register(&clients, "a"));
         first.doubt(&node, Kind::Endpoint, names(&["x"]));
         second.doubt(&node, Kind::Endpoint, names(&["y"]));
         second.trust(&node, Kind::Endpoint);
         drop(first);
-        let third = clients.register(status("a"));
+        let third = register(&clients, "a");
         assert_eq!(third.doubts(&node, Kind::Endpoint), Some(names(&["x"])));
         assert_eq!(third.doubts(&node, Kind::Cluster), None);
         third.trust(&node, Kind::Endpoint);
@@ -321,7 +357,7 @@ mod tests {
         let clients = Arc::new(Clients::new());
         let node: Arc<str> = "a".into();
         for _ in 0..100 {
-            clients.register(status("a")).doubt(&node, Kind::Cluster, names(&["x"]));
+            register(&clients, "a").doubt(&node, Kind::Cluster, names(&["x"]));
         }
         assert_eq!(lock(&clients.doubts).names[&(node, Kind::Cluster)].len(), 1);
     }

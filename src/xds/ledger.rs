@@ -123,6 +123,11 @@ impl Ledger {
         same && !entry.unknown && entry.told == Told::Is(resource.version)
     }
 
+    /// Whether the last word on a name was refused.
+    pub(super) fn is_unknown(&self, name: &str) -> bool {
+        self.entries.get(name).is_some_and(|entry| entry.unknown)
+    }
+
     /// The names whose last word was refused.
     pub(super) fn unknowns(&self) -> BTreeSet<Arc<str>> {
         self.entries.iter().filter(|(_, entry)| entry.unknown).map(|(name, _)| Arc::clone(name)).collect()

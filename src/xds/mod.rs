@@ -6,8 +6,11 @@
 //! `stream` is the only I/O: one task per stream that reads requests, watches the store, and writes what
 //! `order::Conversation` says. Everything below that is pure and is handed requests, content and the time: `subscription`
 //! (what is asked for), `ledger` (what was told, what is not answered), `track` (both, for one kind), `sotw` and `delta` (the
-//! two protocols), `order` (all kinds of a stream), `gate` (which of them holds back which). `codec` writes the bytes that the snapshot already holds. `rollout`
-//! decides which snapshot each stream serves.
+//! two protocols), `order` (all kinds of a stream), `gate` (which of them holds back which). `codec` writes the bytes
+//! that the snapshot already holds. `rollout` decides which snapshot each stream serves.
+//!
+//! Beside discovery the port answers what tools and clients ask of a control plane (`further`): who stands where (`csds`,
+//! which asks each stream through `inspect`), load reports (`lrs`, added up in `load`), `health` and `reflection`.
 //!
 //! Invariants: no lock is held while sending and nothing is queued per edit, so that a slow client only skips versions; a
 //! response names no resource twice; what was refused is not sent again unless the content differs; after quiescence
@@ -15,14 +18,22 @@
 
 mod clients;
 mod codec;
+mod csds;
 mod delta;
+mod further;
 mod gate;
+mod health;
+mod inspect;
 mod ledger;
 mod listen;
+mod load;
+mod lrs;
 mod metrics;
 mod node;
+mod node_matcher;
 mod order;
 mod origins;
+mod reflection;
 mod rollout;
 mod server;
 mod service;
@@ -38,6 +49,7 @@ mod tests;
 pub use clients::{ClientStatus, Clients, KindState, KindStatus, Nack, Wait, WaitReason};
 pub use gate::Gates;
 pub use listen::{Listen, ListenError};
+pub use load::{Load, LoadStatus, NodeLoad, Requests};
 pub use metrics::Metrics;
 pub use rollout::{CanaryStatus, Cause, Policy, Quarantined, Rollout, RolloutStatus, Share, ShareError, TrialStatus};
 pub use server::{Options, Server};

@@ -232,6 +232,11 @@ impl Conversation {
         self.tracks.values_mut().filter_map(|track| track.found_settled.take().map(|version| (track.kind, version)))
     }
 
+    /// What was said of each kind that the client asks for.
+    pub(super) fn tracks(&self) -> impl Iterator<Item = &Track> {
+        self.tracks.values()
+    }
+
     /// Whether everything of a kind is subscribed, and how many names are.
     pub(super) fn subscribed(&self, kind: Kind) -> (bool, usize) {
         self.tracks

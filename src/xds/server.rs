@@ -14,6 +14,8 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::server::Connected;
 use tracing::warn;
 
+use super::further::Further;
+use super::health::Health;
 use super::service::Discovery;
 use super::stream::Shared;
 use super::withhold::Withhold;
@@ -41,6 +43,8 @@ pub struct Options {
     pub drain: Duration,
     /// Whether private keys are sent although others on the network could read them.
     pub allow_plaintext_secrets: bool,
+    /// How often clients are asked to report their load.
+    pub load_interval: Duration,
 }
 
 impl Default for Options {
@@ -51,6 +55,7 @@ impl Default for Options {
             identifier: concat!("chancery/", env!("CARGO_PKG_VERSION")).to_owned(),
             drain: Duration::from_secs(5),
             allow_plaintext_secrets: false,
+            load_interval: Duration::from_secs(10),
         }
     }
 }
@@ -90,10 +95,11 @@ impl Server {
                 (Socket::Unix(listener, SocketFile(path.clone())), listen.clone())
             }
         };
-        let Options { gates, rollout, identifier, drain, allow_plaintext_secrets } = options;
-        let rollout = Arc::new(Rollout::new(store, rollout, metrics.clone()));
+        let Options { gates, rollout, identifier, drain, allow_plaintext_secrets, load_interval } = options;
+        let rollout = Arc::new(Rollout::new(Arc::clone(&store), rollout, metrics.clone()));
         let withhold = (!allow_plaintext_secrets && !local.is_local()).then(Withhold::default);
-        let shared = Shared { rollout, clients, metrics, gates, identifier: identifier.into(), withhold };
+        let identifier = identifier.into();
+        let shared = Shared { store, rollout, clients, metrics, gates, identifier, withhold, load_interval };
         Ok(Self { socket, local, shared: Arc::new(shared), drain })
     }
 
@@ -117,7 +123,10 @@ impl Server {
         let Self { socket, local: _, shared, drain } = self;
         let (tasks, rollout, until) = (TaskTracker::new(), Arc::clone(&shared.rollout), shutdown.clone());
         tasks.spawn(async move { rollout.run(until).await });
-        let discovery = Discovery { shared, tasks, shutdown: shutdown.clone() };
+        let health = Health::new().await;
+        let further = Arc::new(Further::new(&shared, &health));
+        tasks.spawn(health.follow(Arc::clone(&shared.store), shutdown.clone()));
+        let discovery = Discovery { shared, further, tasks, shutdown: shutdown.clone() };
         match socket {
             Socket::Tcp(listener) => {
                 let accept = async |listener: &TcpListener| {

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_util::StreamExt as _;
+use http_body_util::{BodyStream, StreamBody};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,12 +17,27 @@ use tonic::{Status, Streaming};
 use tower_service::Service;
 
 use super::codec::{DiscoveryCodec, Outgoing};
+use super::further::Further;
 use super::stream::{self, Shared};
 use super::{Protocol, Request};
 use crate::envoy::Kind;
 
 /// A 10,000-cluster Envoy repeats its 61 kB node, all its names and all its versions in one request: some megabytes.
-const MAX_REQUEST_BYTES: usize = 64 << 20;
+pub(super) const MAX_REQUEST_BYTES: usize = 64 << 20;
+
+/// The discovery services: what their methods end with, and the only kind of their streams.
+pub(super) const DISCOVERY: [(&str, &str, Option<Kind>); 10] = [
+    ("envoy.service.discovery.v3.AggregatedDiscoveryService", "AggregatedResources", None),
+    ("envoy.service.cluster.v3.ClusterDiscoveryService", "Clusters", Some(Kind::Cluster)),
+    ("envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints", Some(Kind::Endpoint)),
+    ("envoy.service.listener.v3.ListenerDiscoveryService", "Listeners", Some(Kind::Listener)),
+    ("envoy.service.route.v3.RouteDiscoveryService", "Routes", Some(Kind::Route)),
+    ("envoy.service.route.v3.ScopedRoutesDiscoveryService", "ScopedRoutes", Some(Kind::ScopedRoute)),
+    ("envoy.service.route.v3.VirtualHostDiscoveryService", "VirtualHosts", Some(Kind::VirtualHost)),
+    ("envoy.service.secret.v3.SecretDiscoveryService", "Secrets", Some(Kind::Secret)),
+    ("envoy.service.runtime.v3.RuntimeDiscoveryService", "Runtime", Some(Kind::Runtime)),
+    ("envoy.service.extension.v3.ExtensionConfigDiscoveryService", "ExtensionConfigs", Some(Kind::ExtensionConfig)),
+];
 
 /// What a stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,20 +50,8 @@ pub(super) struct Route {
 impl Route {
     /// Reads the path of a call; `None` if it is not a discovery stream.
     pub(super) fn of(path: &str) -> Option<Self> {
-        let (service, method) = path.strip_prefix("/envoy.service.")?.split_once('/')?;
-        let (kind, subject) = match service {
-            "discovery.v3.AggregatedDiscoveryService" => (None, "AggregatedResources"),
-            "cluster.v3.ClusterDiscoveryService" => (Some(Kind::Cluster), "Clusters"),
-            "endpoint.v3.EndpointDiscoveryService" => (Some(Kind::Endpoint), "Endpoints"),
-            "listener.v3.ListenerDiscoveryService" => (Some(Kind::Listener), "Listeners"),
-            "route.v3.RouteDiscoveryService" => (Some(Kind::Route), "Routes"),
-            "route.v3.ScopedRoutesDiscoveryService" => (Some(Kind::ScopedRoute), "ScopedRoutes"),
-            "route.v3.VirtualHostDiscoveryService" => (Some(Kind::VirtualHost), "VirtualHosts"),
-            "secret.v3.SecretDiscoveryService" => (Some(Kind::Secret), "Secrets"),
-            "runtime.v3.RuntimeDiscoveryService" => (Some(Kind::Runtime), "Runtime"),
-            "extension.v3.ExtensionConfigDiscoveryService" => (Some(Kind::ExtensionConfig), "ExtensionConfigs"),
-            _ => return None,
-        };
+        let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+        let (_, subject, kind) = DISCOVERY.into_iter().find(|(name, ..)| *name == service)?;
         let protocol = match method.strip_suffix(subject)? {
             "Stream" => Protocol::Sotw,
             "Delta" => Protocol::Delta,
@@ -71,6 +76,8 @@ impl Route {
 #[derive(Clone, Debug)]
 pub(super) struct Discovery {
     pub(super) shared: Arc<Shared>,
+    /// All that is not discovery.
+    pub(super) further: Arc<Further>,
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,
 }
@@ -86,6 +93,9 @@ impl Service<http::Request<Body>> for Discovery {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let Some(route) = Route::of(request.uri().path()) else {
+            if let Some(mut routes) = self.further.find(request.uri().path()) {
+                return Box::pin(routes.call(until(self.shutdown.clone(), request)));
+            }
             let message = format!("`{}` is not served here", request.uri().path());
             return Box::pin(async { Ok(Status::unimplemented(message).into_http()) });
         };
@@ -114,7 +124,7 @@ impl Service<tonic::Request<Streaming<Request>>> for Call {
 
     fn call(&mut self, request: tonic::Request<Streaming<Request>>) -> Self::Future {
         let peer = peer(request.extensions());
-        let Discovery { shared, tasks, shutdown } = &self.discovery;
+        let Discovery { shared, further: _, tasks, shutdown } = &self.discovery;
         // One response ahead: what comes after it is decided when it is taken.
         let (out, responses) = tokio::sync::mpsc::channel(1);
         let io = stream::Io { requests: request.into_inner(), out, shutdown: shutdown.clone() };
@@ -123,7 +133,13 @@ impl Service<tonic::Request<Streaming<Request>>> for Call {
     }
 }
 
-fn peer(extensions: &http::Extensions) -> String {
+/// A call of which nothing more is heard once the server ends: a service that reads to the end then ends its answer.
+fn until(shutdown: CancellationToken, request: http::Request<Body>) -> http::Request<Body> {
+    request.map(|body| Body::new(StreamBody::new(BodyStream::new(body).take_until(shutdown.cancelled_owned()))))
+}
+
+/// Where a call comes from.
+pub(super) fn peer(extensions: &http::Extensions) -> String {
     if let Some(address) = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr) {
         return address.to_string();
     }

@@ -14,17 +14,18 @@ use tracing::{debug, info, warn};
 use super::clients::{Client, ClientStatus, Clients, KindState, KindStatus, Nack, Wait, WaitReason};
 use super::codec::Outgoing;
 use super::gate::{Gates, Hold, Waiting};
+use super::inspect::{self, Question};
 use super::metrics::{Metrics, OpenStream};
 use super::node;
 use super::order::{Conversation, Response};
-use super::rollout::{Member, Refusal, Rollout, View};
+use super::rollout::{self, Member, Refusal, Rollout};
 use super::service::Route;
 use super::track::Answer;
 use super::withhold::Withhold;
 use super::{Request, origins};
 use crate::diagnostic::without_secrets;
 use crate::envoy::Kind;
-use crate::snapshot::{Group, NodeFields, Snapshot};
+use crate::snapshot::{Group, NodeFields, Snapshot, Store};
 
 /// How long a client that goes first with a snapshot must rest, with all of it taken, until it counts as having passed.
 const QUIET: Duration = Duration::from_secs(1);
@@ -34,6 +35,8 @@ const MAX_UNKNOWN_TYPES: usize = 16;
 
 /// What all streams of a server share.
 pub(super) struct Shared {
+    /// For what is asked of the server as a whole; streams serve what the rollout says.
+    pub(super) store: Arc<Store>,
     pub(super) rollout: Arc<Rollout>,
     pub(super) clients: Arc<Clients>,
     pub(super) metrics: Metrics,
@@ -41,6 +44,8 @@ pub(super) struct Shared {
     pub(super) identifier: Arc<str>,
     /// Set if private keys are sent to nobody.
     pub(super) withhold: Option<Withhold>,
+    /// How often clients are asked to report their load.
+    pub(super) load_interval: Duration,
 }
 
 impl std::fmt::Debug for Shared {
@@ -61,7 +66,8 @@ pub(super) async fn run(shared: Arc<Shared>, route: Route, peer: String, io: Io)
     let _open = shared.metrics.stream(route.protocol);
     let Io { mut requests, out, shutdown } = io;
     let mut bell = shared.rollout.subscribe();
-    let mut session = Session::new(shared, route, peer);
+    let (ask, mut questions) = mpsc::channel(1);
+    let mut session = Session::new(shared, route, peer, ask);
     // Whether something may be due. What it is gets decided when there is room for it, so that a slow client is sent the
     // newest there is.
     let mut ready = false;
@@ -88,6 +94,7 @@ pub(super) async fn run(shared: Arc<Shared>, route: Route, peer: String, io: Io)
                 session.load();
                 ready = true;
             }
+            Some(question) = questions.recv() => session.answer(question),
             () = sleep_until(deadline), if deadline.is_some() => ready = true,
             room = out.reserve(), if ready => match (room, session.next()) {
                 (Ok(room), Some(outgoing)) => room.send(Ok(outgoing)),
@@ -148,10 +155,14 @@ struct Session {
     /// What is held back, and counted as such.
     waiting: BTreeMap<Kind, (Hold, OpenStream)>,
     unknown_types: BTreeSet<String>,
+    /// Takes questions to this stream, once it is known whose it is.
+    ask: mpsc::Sender<Question>,
+    /// When the client last accepted a response, by kind.
+    accepted: BTreeMap<Kind, SystemTime>,
 }
 
 impl Session {
-    fn new(shared: Arc<Shared>, route: Route, peer: String) -> Self {
+    fn new(shared: Arc<Shared>, route: Route, peer: String, ask: mpsc::Sender<Question>) -> Self {
         let conversation = Conversation::new(route.protocol, shared.gates);
         Self {
             shared,
@@ -165,13 +176,29 @@ impl Session {
             unmatched: None,
             waiting: BTreeMap::new(),
             unknown_types: BTreeSet::new(),
+            ask,
+            accepted: BTreeMap::new(),
         }
+    }
+
+    /// Says where the client stands on each resource.
+    fn answer(&self, question: Question) {
+        let Some(Identity { fields, client, .. }) = &self.identity else { return };
+        let group = self.group.as_deref();
+        let view = inspect::View {
+            status: client.status(),
+            node: fields.clone(),
+            accepted: self.accepted.clone(),
+            resources: self.conversation.tracks().flat_map(|track| inspect::resources(track, group)).collect(),
+        };
+        // Who asked may have given up.
+        _ = question.send(view).ok();
     }
 
     /// Takes the snapshot that this client is to have now.
     fn load(&mut self) {
         let Some(Identity { member, .. }) = &self.identity else { return };
-        let View { snapshot, trial } = member.view();
+        let rollout::View { snapshot, trial } = member.view();
         let nonce = self.conversation.last_nonce();
         let begin = |id| Trial { id, nonce, taken: None, passed: false };
         self.trial = trial.map(|id| self.trial.filter(|trial| trial.id == id).unwrap_or_else(|| begin(id)));
@@ -263,7 +290,7 @@ impl Session {
             service = status.service,
             "client connected"
         );
-        let client = self.shared.clients.register(status);
+        let client = self.shared.clients.register(status, self.ask.clone());
         let (id, fields) = (node.id.as_str().into(), node::fields(node));
         let member = self.shared.rollout.join(client.id(), &fields, &self.peer);
         self.identity = Some(Identity { fields, id, client, member });
@@ -278,7 +305,7 @@ impl Session {
         }
     }
 
-    fn note_answer(&self, kind: Kind, answer: Answer) {
+    fn note_answer(&mut self, kind: Kind, answer: Answer) {
         let Some(Identity { id, client, member, .. }) = &self.identity else { return };
         let (wildcard, names) = self.conversation.subscribed(kind);
         client.update(|status| {
@@ -296,6 +323,7 @@ impl Session {
         match answer {
             Answer::Nothing => {}
             Answer::Ack { version, newest, clean, recovered, altered: _ } => {
+                self.accepted.insert(kind, SystemTime::now());
                 if recovered {
                     client.trust(id, kind);
                 }
@@ -374,6 +402,7 @@ impl Session {
     fn note_settled(&mut self) {
         let Some(Identity { client, .. }) = &self.identity else { return };
         for (kind, version) in self.conversation.take_settled() {
+            self.accepted.insert(kind, SystemTime::now());
             update_kind(client, kind, |status| {
                 status.state = KindState::Synced;
                 (status.sent, status.acked) = (Some(version.to_string()), Some(version.to_string()));

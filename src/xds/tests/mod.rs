@@ -2,6 +2,7 @@
 
 mod delta;
 mod gate;
+mod inspect;
 mod model;
 mod order;
 mod sotw;
