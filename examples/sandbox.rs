@@ -60,7 +60,7 @@ impl Sandbox {
     async fn run() -> Result<()> {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sandbox");
         fs::create_dir_all(&dir)?;
-        println!("getting ready: Envoy {} and Chancery", tools::ENVOY_VERSION);
+        println!("getting ready: Envoy {} and Chancery", tools::envoy_version());
         let envoy = tokio::task::spawn_blocking(tools::envoy).await?;
         let program = build_chancery().await?;
         Self::start(&dir, &envoy, &program).await?.watch().await

@@ -8,6 +8,7 @@ use crate::support::eventually;
 use crate::support::http;
 use crate::support::load::Load;
 use crate::support::port::Port;
+use crate::support::tools::Release;
 use crate::support::upstream::Upstream;
 
 macro_rules! edits {
@@ -15,7 +16,7 @@ macro_rules! edits {
         $(
             #[tokio::test]
             async fn $name() {
-                traffic_follows(Edit::$edit, Variant::$variant).await;
+                traffic_follows(Edit::$edit, Variant::$variant, Release::Chosen).await;
             }
         )*
     };
@@ -40,7 +41,17 @@ edits! {
     recreate_delta_separate: Recreate, DeltaSeparate;
 }
 
-async fn traffic_follows(how: Edit, variant: Variant) {
+#[tokio::test]
+async fn older_rename_sotw_ads() {
+    traffic_follows(Edit::Rename, Variant::SotwAds, Release::Older).await;
+}
+
+#[tokio::test]
+async fn older_rename_delta_ads() {
+    traffic_follows(Edit::Rename, Variant::DeltaAds, Release::Older).await;
+}
+
+async fn traffic_follows(how: Edit, variant: Variant, release: Release) {
     let (service1, service2) = (Upstream::start("service1").await, Upstream::start("service2").await);
     let listener = Port::reserve();
     let url = format!("http://{}/", listener.address());
@@ -48,7 +59,7 @@ async fn traffic_follows(how: Edit, variant: Variant) {
 
     let mut file = File::new(how, &to(&service1));
     let chancery = Chancery::serve(&file.path()).await;
-    let mut envoy = Envoy::start(&variant.bootstrap(chancery.xds()).await).await;
+    let mut envoy = Envoy::start_release(release, &variant.bootstrap(chancery.xds()).await).await;
     eventually("an answer", async || http::get(&url).await).await;
     chancery.until_synced(variant.streams()).await;
 

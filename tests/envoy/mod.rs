@@ -1,5 +1,30 @@
 //! A real Envoy follows `topology.yaml`.
 
+/// The tests of a module, on Envoys of both releases and in both protocols, with the threads that a load needs.
+macro_rules! on_every_envoy {
+    ($body:path) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn sotw() {
+            $body($crate::envoy::Variant::SotwAds, $crate::support::tools::Release::Chosen).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn delta() {
+            $body($crate::envoy::Variant::DeltaAds, $crate::support::tools::Release::Chosen).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn older_sotw() {
+            $body($crate::envoy::Variant::SotwAds, $crate::support::tools::Release::Older).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn older_delta() {
+            $body($crate::envoy::Variant::DeltaAds, $crate::support::tools::Release::Older).await;
+        }
+    };
+}
+
 mod agreement;
 mod bad_edits;
 mod certificates;
@@ -7,9 +32,13 @@ mod differential;
 mod edits;
 mod examples;
 mod groups;
+mod held;
 mod no_change;
+mod random_topologies;
+mod refusals;
 pub(crate) mod topologies;
 mod walk_through;
+mod warming;
 
 use std::net::SocketAddr;
 

@@ -11,6 +11,7 @@ use crate::support::edit::{Edit, File};
 use crate::support::envoy::Envoy;
 use crate::support::load::Load;
 use crate::support::port::Port;
+use crate::support::tools::Release;
 use crate::support::upstream::{Upstream, served_by};
 use crate::support::{eventually, holds, http};
 
@@ -20,18 +21,12 @@ const TYPES: [&str; 3] = [
     "envoy.config.route.v3.RouteConfiguration",
 ];
 
-#[tokio::test]
-async fn walk_through_delta() {
-    let mut xds = Port::reserve();
-    let bootstrap = Variant::DeltaAds.bootstrap(xds.address()).await;
-    walk_through(Variant::DeltaAds, &bootstrap, &mut xds).await;
-}
+on_every_envoy!(with_our_bootstrap);
 
-#[tokio::test]
-async fn walk_through_sotw() {
+async fn with_our_bootstrap(variant: Variant, release: Release) {
     let mut xds = Port::reserve();
-    let bootstrap = Variant::SotwAds.bootstrap(xds.address()).await;
-    walk_through(Variant::SotwAds, &bootstrap, &mut xds).await;
+    let bootstrap = variant.bootstrap(xds.address()).await;
+    walk_through(variant, release, &bootstrap, &mut xds).await;
 }
 
 /// The same with the bootstrap that the Docker sandbox mounts, its addresses apart.
@@ -43,17 +38,17 @@ async fn walk_through_with_the_sandboxes_bootstrap() {
         .replace("port_value: 18000", &format!("port_value: {}", xds.address().port()))
         .replace("address: 0.0.0.0", "address: 127.0.0.1")
         .replace("port_value: 19000", "port_value: 0");
-    walk_through(Variant::SotwAds, &bootstrap, &mut xds).await;
+    walk_through(Variant::SotwAds, Release::Chosen, &bootstrap, &mut xds).await;
 }
 
-async fn walk_through(variant: Variant, bootstrap: &str, xds: &mut Port) {
+async fn walk_through(variant: Variant, release: Release, bootstrap: &str, xds: &mut Port) {
     let (service1, service2) = (Upstream::start("service1").await, Upstream::start("service2").await);
     let listener = Port::reserve();
     let url = format!("http://{}/", listener.address());
     let mut file = File::new(Edit::InPlace, &topology(listener.number(), &service1));
 
     // Envoy alone: nothing listens, and the only cluster is the one that leads to Chancery.
-    let mut envoy = Envoy::start(bootstrap).await;
+    let mut envoy = Envoy::start_release(release, bootstrap).await;
     let refused = http::get(&url).await.unwrap_err();
     assert!(refused.contains("refused"), "{refused}");
     let clusters = envoy.config_dump("ClustersConfigDump").await;

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::http::{self, Answer};
-use super::{eventually, holds, tools};
+use super::tools::{self, Release};
+use super::{eventually, holds};
 
 /// How much of the log a failed test shows.
 const LOG_LINES: usize = 60;
@@ -26,12 +27,17 @@ pub(crate) struct Envoy {
 impl Envoy {
     /// Starts Envoy with a bootstrap as YAML or JSON, of which the admin port may be 0, and waits for its admin port.
     pub(crate) async fn start(bootstrap: &str) -> Self {
+        Self::start_release(Release::Chosen, bootstrap).await
+    }
+
+    /// The same with an Envoy of a release.
+    pub(crate) async fn start_release(release: Release, bootstrap: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("envoy.yaml");
         let address = dir.path().join("admin");
         fs::write(&config, bootstrap).unwrap();
         let log = fs::File::create(dir.path().join("log")).unwrap();
-        let process = Command::new(tools::envoy())
+        let process = Command::new(release.envoy())
             .args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "info"])
             // What each delta response held is logged by this component, at this level only.
             .args(["--component-log-level", "config:debug"])

@@ -13,7 +13,16 @@ pub(crate) struct Answer {
 
 /// A client that gives up on a server which does not answer.
 pub(crate) fn client() -> reqwest::Client {
-    reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build().expect("no TLS to set up")
+    builder().build().expect("no TLS to set up")
+}
+
+/// The same with a new connection for each request.
+pub(crate) fn client_that_reconnects() -> reqwest::Client {
+    builder().pool_max_idle_per_host(0).build().expect("no TLS to set up")
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy()
 }
 
 /// One request on a connection of its own.

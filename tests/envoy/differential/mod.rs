@@ -9,7 +9,6 @@
 mod judge;
 mod listed;
 mod mutate;
-mod random;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,10 +24,10 @@ use tokio::task::JoinSet;
 
 use self::judge::{Class, SECTIONS};
 use self::listed::{LENIENT, STRICT};
-use self::random::Random;
 use crate::golden::yaml_files;
 use crate::support::chancery;
 use crate::support::examples::{View, examples};
+use crate::support::random::Random;
 
 /// The command for a static configuration.
 const RENDER: [&str; 4] = ["render", "--bootstrap", "-o", "json"];

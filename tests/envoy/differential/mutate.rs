@@ -3,8 +3,8 @@
 use chancery::envoy::{FieldDescriptor, FieldKind, MessageDescriptor, Schema};
 use serde_json::{Map, Value, json};
 
-use super::random::Random;
 use super::values::Maker;
+use crate::support::random::Random;
 
 /// A message inside a resource.
 struct Site {

@@ -6,7 +6,7 @@ use chancery::envoy::{
 };
 use serde_json::{Map, Value, json};
 
-use super::random::Random;
+use crate::support::random::Random;
 
 /// How many messages a value may have inside each other; twice as many if they are required.
 const DEPTH: usize = 5;

@@ -2,11 +2,11 @@
 
 /// A stream of numbers that its seed determines (`SplitMix64`).
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// One stream for each number and text: a new example does not shift what is made of the others.
-    pub(super) fn new(seed: u64, text: &str) -> Self {
+    pub(crate) fn new(seed: u64, text: &str) -> Self {
         let fold = |state: u64, byte: u8| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let mut random = Self(text.bytes().fold(seed ^ 0xcbf2_9ce4_8422_2325, fold));
         random.next();
@@ -22,23 +22,23 @@ impl Random {
     }
 
     /// A number below `bound`, which is not 0.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap();
         usize::try_from(self.next() % bound).unwrap()
     }
 
     /// True in so many of a hundred cases.
-    pub(super) fn percent(&mut self, share: usize) -> bool {
+    pub(crate) fn percent(&mut self, share: usize) -> bool {
         self.below(100) < share
     }
 
     /// One of the elements, of which there must be some.
-    pub(super) fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]
     }
 
     /// One of the elements, if there are any.
-    pub(super) fn choose<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
+    pub(crate) fn choose<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
         if all.is_empty() { None } else { Some(self.pick(all)) }
     }
 }
