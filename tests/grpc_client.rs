@@ -1,16 +1,22 @@
 //! gRPC's own xDS client finds its servers through Chancery, with no proxy in between.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Stdio;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use ::chancery::xds::{Options, Requests};
+use ::chancery::xds::{self, Requests};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::chancery::{self, Chancery};
+use crate::support::chancery::{self, Chancery, Options};
 use crate::support::edit::{Edit, File};
 use crate::support::examples::examples;
+use crate::support::port::Port;
 use crate::support::xds_client::Fixture;
 use crate::support::{eventually, holds, tools};
 
@@ -66,6 +72,136 @@ impl Greeter {
     }
 }
 
+/// A client that makes one call after the other, and what came of them.
+struct Calls {
+    answers: Arc<Mutex<BTreeMap<String, u64>>>,
+    stop: CancellationToken,
+    running: JoinSet<Greeter>,
+}
+
+impl Calls {
+    fn start(mut client: Greeter) -> Self {
+        let mut calls = Self { answers: Arc::default(), stop: CancellationToken::new(), running: JoinSet::new() };
+        let (answers, stop) = (Arc::clone(&calls.answers), calls.stop.clone());
+        calls.running.spawn(async move {
+            while !stop.is_cancelled() {
+                let answer = client.call("world").await;
+                *answers.lock().unwrap().entry(answer).or_default() += 1;
+            }
+            client
+        });
+        calls
+    }
+
+    fn count(&self, answer: &str) -> u64 {
+        self.answers.lock().unwrap().get(answer).copied().unwrap_or(0)
+    }
+
+    /// Waits until an answer has come so many times more than it had.
+    async fn until(&self, wanted: &str, count: u64) {
+        let before = self.count(wanted);
+        eventually(&format!("{count} times {wanted}"), async || {
+            holds(self.count(wanted) >= before + count, self.answers.lock().unwrap())
+        })
+        .await;
+    }
+
+    /// Lets the call in flight end, and returns the client with what came of all calls.
+    async fn stop(mut self) -> (Greeter, BTreeMap<String, u64>) {
+        self.stop.cancel();
+        let client = self.running.join_next().await.expect("it runs").expect("it does not panic");
+        (client, std::mem::take(&mut self.answers.lock().unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn calls_survive_edits_and_a_restart_and_fail_at_once_without_a_service() {
+    const FIRST: &str = "hello world from first";
+    const SECOND: &str = "hello world from second";
+    let mut first = Greeter::start("serve", &["first"], &[]);
+    let mut second = Greeter::start("serve", &["second"], &[]);
+    let (first, second) = ((first.line().await, first), (second.line().await, second));
+    let with_service = |port: &str| {
+        format!(
+            "version: 1
+listeners:
+- name: greeter.example:50051
+  api_listener:
+    rds: greeter
+    routes: [{{match: {{prefix: /helloworld.Greeter/}}, route: {{cluster: greeter}}}}]
+clusters:
+- name: greeter
+  type: EDS
+  endpoints: [\"127.0.0.1:{port}\"]
+"
+        )
+    };
+    let mut xds = Port::reserve();
+    let mut file = File::new(Edit::Rename, &with_service(&first.0));
+    let chancery = serve(&file, &mut xds).await;
+    let bootstrap = bootstrap(&chancery.xds().to_string(), "client-1").await;
+    // What it logs of a service that is gone is what this is about.
+    let environment = [("GRPC_XDS_BOOTSTRAP_CONFIG", bootstrap.as_str()), ("GRPC_VERBOSITY", "NONE")];
+    let start = || Greeter::start("call", &["xds:///greeter.example:50051"], &environment);
+    let mut client = start();
+    client.until(FIRST).await;
+    let calls = Calls::start(client);
+    file.write(&with_service(&second.0));
+    calls.until(SECOND, 50).await;
+    chancery.until_synced(1).await;
+
+    // Without Chancery calls go on, and with the next one edits count again.
+    chancery.stop().await;
+    xds.hold();
+    calls.until(SECOND, 200).await;
+    let chancery = serve(&file, &mut xds).await;
+    chancery.until_synced(1).await;
+    calls.until(SECOND, 50).await;
+    file.write(&with_service(&first.0));
+    calls.until(FIRST, 50).await;
+    let (mut client, answers) = calls.stop().await;
+    assert_eq!(answers.keys().collect::<Vec<_>>(), [FIRST, SECOND], "{answers:?}");
+
+    // A service that is gone: calls fail at once, and say what is missing.
+    file.write("version: 1\nclusters: [{name: other, endpoints: [\"127.0.0.1:1\"]}]\n");
+    eventually("a failed call", async || {
+        let answer = client.call("world").await;
+        holds(is_missing(&answer), answer)
+    })
+    .await;
+    let asked = Instant::now();
+    let answer = client.call("world").await;
+    assert!(is_missing(&answer) && asked.elapsed() < FAST, "after {:?}: {answer}", asked.elapsed());
+    // So it is for a client that never had it.
+    let mut late = start();
+    eventually("a failed call of a new client", async || {
+        let answer = late.call("world").await;
+        holds(is_missing(&answer), answer)
+    })
+    .await;
+
+    // And it comes back.
+    file.write(&with_service(&second.0));
+    client.until(SECOND).await;
+    late.until(SECOND).await;
+    chancery.stop().await;
+}
+
+/// How long a call for a service that does not exist may take. Its own deadline is longer.
+const FAST: Duration = Duration::from_secs(5);
+
+/// Whether a call failed because the service does not exist, and says so.
+fn is_missing(answer: &str) -> bool {
+    answer.starts_with("UNAVAILABLE: ") && answer.contains("LDS resource greeter.example:50051")
+}
+
+/// Starts Chancery on the port that the bootstrap names.
+async fn serve(file: &File, xds: &mut Port) -> Chancery {
+    xds.release();
+    let options = Options { listen: SocketAddr::from(([127, 0, 0, 1], xds.number())), ..Options::default() };
+    Chancery::serve_with(&file.path(), options).await
+}
+
 #[tokio::test]
 async fn a_grpc_client_calls_and_follows_an_edit() {
     let mut first = Greeter::start("serve", &["first"], &[]);
@@ -117,7 +253,7 @@ async fn bootstrap(xds: &str, id: &str) -> String {
 async fn a_grpc_client_reports_its_load() {
     let mut server = Greeter::start("serve", &["a server"], &[]);
     let port = server.line().await;
-    let options = Options { load_interval: Duration::from_secs(1), ..Options::default() };
+    let options = xds::Options { load_interval: Duration::from_secs(1), ..xds::Options::default() };
     let fixture = Fixture::start_with(&"127.0.0.1:0".parse().unwrap(), options).await;
     fixture.publish_topology(&format!(
         "version: 1
