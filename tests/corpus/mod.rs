@@ -19,6 +19,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::Value;
 
 use crate::support::tls::Authority;
+use crate::support::tools::Release;
 use crate::support::{chancery as program, envoy};
 use compare::Comparison;
 
@@ -185,7 +186,7 @@ async fn envoy_loads_what_was_pasted() {
         let path = directory().join(format!("{}.yaml", file.name));
         let rendered = program::run(&["render", "--bootstrap", path.to_str().unwrap()]).await;
         assert_eq!(rendered.code, 0, "{}: {rendered:?}", file.name);
-        let verdict = envoy::validate_in(dir.path(), &rendered.stdout).await;
+        let verdict = envoy::validate_in(Release::Described, dir.path(), &rendered.stdout).await;
         let exempt = NOT_LOADED.iter().find(|(name, _)| *name == file.name);
         match (verdict, exempt) {
             (Ok(()), None) | (Err(_), Some(_)) => {}

@@ -25,7 +25,8 @@ on_every_envoy!(envoy_follows);
 
 async fn envoy_follows(variant: Variant, release: Release) {
     let ports: Vec<Port> = (0..4).map(|_| Port::reserve()).collect();
-    let mut random = Random::new(5, "topologies");
+    let seed = std::env::var("TOPOLOGIES_SEED").map_or(5, |seed| seed.parse().expect("TOPOLOGIES_SEED is a number"));
+    let mut random = Random::new(seed, "topologies");
     let mut world = World::default();
     let mut file = File::new(Edit::Rename, &world.next(&mut random, &ports));
     let chancery = Chancery::serve(&file.path()).await;
@@ -34,12 +35,12 @@ async fn envoy_follows(variant: Variant, release: Release) {
     for number in 1..=TOPOLOGIES {
         chancery.until_revision(number).await;
         chancery.until_synced(1).await;
-        let what = format!("topology {number} in use: {}", world.text);
+        let what = format!("topology {number} of seed {seed} in use: {}", world.text);
         let held = eventually(&what, async || held::agree(variant, &chancery, &envoy, "default").await).await;
         resources += held.len();
         world.carries_traffic().await;
-        let rejected = envoy.admin("/stats?usedonly&filter=(update_rejected|init_fetch_timeout)$").await.body;
-        assert!(rejected.lines().all(|line| line.ends_with(": 0")), "topology {number}: {rejected}\n{}", world.text);
+        let wrong = envoy.admin("/stats?usedonly&filter=(update_rejected|init_fetch_timeout)$").await.body;
+        assert!(wrong.lines().all(|line| line.ends_with(": 0")), "topology {number}: {wrong}\n{}", world.text);
         if number < TOPOLOGIES {
             file.write(&world.next(&mut random, &ports));
         }

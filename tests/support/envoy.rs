@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::http::{self, Answer};
-use super::tools::{self, Release};
+use super::tools::Release;
 use super::{eventually, holds};
 
 /// How much of the log a failed test shows.
@@ -163,18 +163,18 @@ fn delta_traffic(log: &str, message: &str) -> (u64, u64) {
 /// # Errors
 /// Envoy's own words, if it refuses.
 pub(crate) async fn validate(config: &str) -> Result<(), String> {
-    validate_in(Path::new("."), config).await
+    validate_in(Release::Chosen, Path::new("."), config).await
 }
 
-/// The same, of a configuration that names files of a directory.
+/// The same of an Envoy of a release, and of a configuration that names files of a directory.
 ///
 /// # Errors
 /// Envoy's own words, if it refuses.
-pub(crate) async fn validate_in(beside: &Path, config: &str) -> Result<(), String> {
+pub(crate) async fn validate_in(release: Release, beside: &Path, config: &str) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     let path: PathBuf = dir.path().join("envoy.yaml");
     fs::write(&path, config).unwrap();
-    let output = Command::new(tools::envoy())
+    let output = Command::new(release.envoy())
         .args(["--mode", "validate", "--log-level", "error", "--config-path"])
         .arg(&path)
         .current_dir(beside)

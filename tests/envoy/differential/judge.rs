@@ -11,7 +11,7 @@ use chancery::source::{Document, Recorder};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::tools;
+use crate::support::tools::Release;
 
 /// The sections of a static configuration, and what stands in them.
 pub(super) const SECTIONS: [(&str, &str); 3] = [
@@ -62,7 +62,7 @@ pub(super) fn ours(schema: &Schema, config: &Value) -> Vec<Finding> {
 pub(super) async fn envoys(dir: &Path, number: usize, config: &Value) -> (Class, String) {
     let path = dir.join(format!("{number}.json"));
     std::fs::write(&path, config.to_string()).unwrap();
-    let run = Command::new(tools::envoy())
+    let run = Command::new(Release::Described.envoy())
         .args(["--mode", "validate", "--concurrency", "1", "--disable-hot-restart"])
         .args(["--log-level", "error", "--log-format", "%v", "--config-path"])
         .arg(&path)
