@@ -33,6 +33,7 @@ mod edits;
 mod examples;
 mod groups;
 mod held;
+mod make_before_break;
 mod no_change;
 mod random_topologies;
 mod refusals;

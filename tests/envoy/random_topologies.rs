@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Variant, held};
-use crate::support::chancery::Chancery;
+use crate::support::chancery::{Chancery, Options};
 use crate::support::edit::{Edit, File};
 use crate::support::envoy::Envoy;
 use crate::support::port::Port;
@@ -29,7 +29,10 @@ async fn envoy_follows(variant: Variant, release: Release) {
     let mut random = Random::new(seed, "topologies");
     let mut world = World::default();
     let mut file = File::new(Edit::Rename, &world.next(&mut random, &ports));
-    let chancery = Chancery::serve(&file.path()).await;
+    let mut options = Options::default();
+    // Nothing is removed before the old listeners had this time.
+    options.flags.extend(["--removal-grace", "0s"]);
+    let chancery = Chancery::serve_with(&file.path(), options).await;
     let envoy = Envoy::start_release(release, &variant.bootstrap(chancery.xds()).await).await;
     let mut resources = 0;
     for number in 1..=TOPOLOGIES {
