@@ -121,23 +121,23 @@ async fn calls_survive_edits_and_a_restart_and_fail_at_once_without_a_service() 
     let mut first = Greeter::start("serve", &["first"], &[]);
     let mut second = Greeter::start("serve", &["second"], &[]);
     let (first, second) = ((first.line().await, first), (second.line().await, second));
-    let with_service = |port: &str| {
+    let with_service = |cluster: &str, port: &str| {
         format!(
             "version: 1
 listeners:
 - name: greeter.example:50051
   api_listener:
     rds: greeter
-    routes: [{{match: {{prefix: /helloworld.Greeter/}}, route: {{cluster: greeter}}}}]
+    routes: [{{match: {{prefix: /helloworld.Greeter/}}, route: {{cluster: {cluster}}}}}]
 clusters:
-- name: greeter
+- name: {cluster}
   type: EDS
   endpoints: [\"127.0.0.1:{port}\"]
 "
         )
     };
     let mut xds = Port::reserve();
-    let mut file = File::new(Edit::Rename, &with_service(&first.0));
+    let mut file = File::new(Edit::Rename, &with_service("greeter", &first.0));
     let chancery = serve(&file, &mut xds).await;
     let bootstrap = bootstrap(&chancery.xds().to_string(), "client-1").await;
     // What it logs of a service that is gone is what this is about.
@@ -146,7 +146,7 @@ clusters:
     let mut client = start();
     client.until(FIRST).await;
     let calls = Calls::start(client);
-    file.write(&with_service(&second.0));
+    file.write(&with_service("greeter", &second.0));
     calls.until(SECOND, 50).await;
     chancery.until_synced(1).await;
 
@@ -157,8 +157,15 @@ clusters:
     let chancery = serve(&file, &mut xds).await;
     chancery.until_synced(1).await;
     calls.until(SECOND, 50).await;
-    file.write(&with_service(&first.0));
+    file.write(&with_service("greeter", &first.0));
     calls.until(FIRST, 50).await;
+    // The cluster is another one, too.
+    for turn in 0..10 {
+        let (port, wanted) = if turn % 2 == 0 { (&second.0, SECOND) } else { (&first.0, FIRST) };
+        file.write(&with_service(&format!("greeter-{turn}"), port));
+        calls.until(wanted, 50).await;
+        chancery.until_synced(1).await;
+    }
     let (mut client, answers) = calls.stop().await;
     assert_eq!(answers.keys().collect::<Vec<_>>(), [FIRST, SECOND], "{answers:?}");
 
@@ -181,7 +188,7 @@ clusters:
     .await;
 
     // And it comes back.
-    file.write(&with_service(&second.0));
+    file.write(&with_service("greeter", &second.0));
     client.until(SECOND).await;
     late.until(SECOND).await;
     chancery.stop().await;

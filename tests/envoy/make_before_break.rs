@@ -21,22 +21,33 @@ const DELAY: Duration = Duration::from_millis(50);
 const ENVOYS: usize = 2;
 const EDITS: usize = 10;
 
+/// The same where a listener changes, after which nothing is removed for some seconds.
+const EDITS_OF_LISTENERS: usize = 2;
+
+/// Where the routes are.
+#[derive(Clone, Copy, Debug)]
+enum Routes {
+    Table,
+    Listener,
+}
+
 on_every_envoy!(no_request_fails);
 
 async fn no_request_fails(variant: Variant, release: Release) {
     let mut requests = 0;
-    for _ in 0..ENVOYS {
-        let totals = replaced(variant, release, &[], EDITS).await;
+    let gated = [(Routes::Table, EDITS); ENVOYS].into_iter().chain([(Routes::Listener, EDITS_OF_LISTENERS)]);
+    for (routes, edits) in gated {
+        let totals = replaced(variant, release, &[], routes, edits).await;
         let failed = totals.failures.len();
         assert_eq!(failed, 0, "of {} requests, the first: {:?}", totals.requests(), totals.failures.first());
         requests += totals.requests();
     }
     // Without gates the same loses requests: else nothing above was shown.
-    let ungated = replaced(variant, release, &["--ungated"], EDITS).await;
+    let ungated = replaced(variant, release, &["--ungated"], Routes::Table, EDITS).await;
     eprintln!(
         "{variant:?}, {release:?} Envoy: {} edits, {requests} requests, 0 failed; without gates: {EDITS} edits, {} requests, \
          {} failed",
-        ENVOYS * EDITS,
+        ENVOYS * EDITS + EDITS_OF_LISTENERS,
         ungated.requests(),
         ungated.failures.len()
     );
@@ -44,11 +55,11 @@ async fn no_request_fails(variant: Variant, release: Release) {
 }
 
 /// Replaces the cluster again and again under load, and returns what came of the requests.
-async fn replaced(variant: Variant, release: Release, flags: &[&'static str], edits: usize) -> Totals {
+async fn replaced(variant: Variant, release: Release, flags: &[&'static str], routes: Routes, edits: usize) -> Totals {
     let upstreams = [Upstream::start("service1").await, Upstream::start("service2").await];
     let listener = Port::reserve();
     let url = format!("http://{}/", listener.address());
-    let to = |turn: usize| topology(listener.number(), turn % 2 + 1, &upstreams[turn % 2]);
+    let to = |turn: usize| topology(routes, listener.number(), turn % 2 + 1, &upstreams[turn % 2]);
 
     let mut file = File::new(Edit::Rename, &to(0));
     let mut options = Options::default();
@@ -78,14 +89,22 @@ async fn replaced(variant: Variant, release: Release, flags: &[&'static str], ed
 }
 
 /// A route to an EDS cluster of which the name has a number.
-fn topology(listener: u16, number: usize, upstream: &Upstream) -> String {
+fn topology(routes: Routes, listener: u16, number: usize, upstream: &Upstream) -> String {
+    let routes = match routes {
+        Routes::Table => format!("routes: [{{route: c{number}}}]"),
+        Routes::Listener => {
+            let host = format!(
+                "{{name: all, domains: [\"*\"], routes: [{{match: {{prefix: /}}, route: {{cluster: c{number}}}}}]}}"
+            );
+            format!("http_connection_manager: {{route_config: {{name: inline, virtual_hosts: [{host}]}}}}")
+        }
+    };
     format!(
         "version: 1
 listeners:
 - name: ingress
   address: 127.0.0.1:{listener}
-  rds: table
-  routes: [{{route: c{number}}}]
+  {routes}
 clusters:
 - name: c{number}
   type: EDS

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Variant, held, topologies};
 use crate::support::chancery::{self, Chancery};
@@ -11,6 +12,7 @@ use crate::support::edit::{Edit, File};
 use crate::support::envoy::Envoy;
 use crate::support::load::Load;
 use crate::support::port::Port;
+use crate::support::slow_eds::SlowEds;
 use crate::support::tools::Release;
 use crate::support::upstream::Upstream;
 use crate::support::{eventually, holds, http};
@@ -19,6 +21,87 @@ use crate::support::{eventually, holds, http};
 const MISSING_FILE: &str = "/nonexistent/endpoints.yaml";
 
 on_every_envoy!(a_refusal_harms_nothing_else);
+
+mod replaced {
+    on_every_envoy!(super::traffic_stays_until_a_refused_cluster_is_mended);
+}
+
+/// A cluster is replaced by one that Envoy refuses, and the route with it: the old one is kept for as long.
+async fn traffic_stays_until_a_refused_cluster_is_mended(variant: Variant, release: Release) {
+    let place = Place::new(variant).await;
+    let base = place.text(0, &[]);
+    let to = |cluster: &str| {
+        let renamed = base.replace("route: service\n", "route: bad_cluster\n");
+        let at = renamed.find("clusters:\n").expect("the base has clusters after its listeners");
+        format!("{}{cluster}", &renamed[..at])
+    };
+    let mut file = File::new(Edit::Rename, &base);
+    let chancery = Chancery::serve(&file.path()).await;
+    let envoy = Envoy::start_release(release, &variant.bootstrap(chancery.xds()).await).await;
+    let url = format!("http://{}/", place.ingress.address());
+    eventually("an answer", async || http::get(&url).await).await;
+    let load = Load::start_mixed(&url).await;
+
+    file.write(&to(&place.section(Extra::BadCluster)));
+    let status = chancery.until("the refusal", |status| !nack(status, "CDS").is_null()).await;
+    assert_eq!((status["revision"].clone(), status["verdict"].clone()), (json!(2), json!("applied")));
+    load.until_served_by("service1", 100).await;
+    assert_eq!(envoy.stat("cluster_manager.cds.update_rejected").await, 1);
+
+    file.write(&to(&place.section(Extra::MendedCluster)));
+    load.until_served_by("service2", 50).await;
+    chancery.until_synced(1).await;
+    eventually("what is served, and nothing else", async || held::agree(variant, &chancery, &envoy, "default").await)
+        .await;
+    assert_eq!(envoy.stat("cluster_manager.cds.update_rejected").await, 1);
+    let totals = load.stop().await;
+    let failed = totals.failures.len();
+    assert_eq!(failed, 0, "of {} requests, the first: {:?}", totals.requests(), totals.failures.first());
+    chancery.stop().await;
+}
+
+mod reconnected {
+    on_every_envoy!(super::a_proxy_that_joins_again_ends_as_served);
+}
+
+/// After a refusal a proxy's own account of what it holds is wrong: it took parts of what it refused.
+async fn a_proxy_that_joins_again_ends_as_served(variant: Variant, release: Release) {
+    let place = Place::new(variant).await;
+    let mut file = File::new(Edit::Rename, &place.text(0, &[]));
+    let chancery = Chancery::serve(&file.path()).await;
+    let line = SlowEds::start(chancery.xds(), Duration::ZERO);
+    let envoy = Envoy::start_release(release, &variant.bootstrap(line.address()).await).await;
+    let url = format!("http://{}/", place.ingress.address());
+    eventually("an answer", async || http::get(&url).await).await;
+    let load = Load::start_mixed(&url).await;
+    let refused = [Extra::GoodCluster, Extra::BadCluster, Extra::GoodListener, Extra::BadListener];
+    let taken_back: &[Extra] = &[];
+    let mended = [Extra::GoodCluster, Extra::MendedCluster, Extra::GoodListener, Extra::MendedListener];
+    for outcome in [taken_back, &mended, taken_back] {
+        file.write(&place.text(0, &refused));
+        let both = |status: &Value| !nack(status, "CDS").is_null() && !nack(status, "LDS").is_null();
+        let status = chancery.until("both refusals", both).await;
+        let connected = status["clients"][0]["connected"].clone();
+        line.cut();
+        chancery
+            .until("another stream", |status| {
+                let clients = status["clients"].as_array().unwrap();
+                matches!(&clients[..], [client] if client["connected"] != connected && client["kinds"]["RDS"].is_object())
+            })
+            .await;
+        file.write(&place.text(1, outcome));
+        load.until_served_by("service2", 50).await;
+        chancery.until_synced(1).await;
+        eventually("what is served, and nothing else", async || {
+            held::agree(variant, &chancery, &envoy, "default").await
+        })
+        .await;
+    }
+    let totals = load.stop().await;
+    let failed = totals.failures.len();
+    assert_eq!(failed, 0, "of {} requests, the first: {:?}", totals.requests(), totals.failures.first());
+    chancery.stop().await;
+}
 
 async fn a_refusal_harms_nothing_else(variant: Variant, release: Release) {
     let place = Place::new(variant).await;
@@ -72,7 +155,7 @@ async fn a_refusal_harms_nothing_else(variant: Variant, release: Release) {
 enum Extra {
     GoodCluster,
     BadCluster,
-    /// The same name without what is wrong.
+    /// The same name without what is wrong; it leads to the second upstream.
     MendedCluster,
     GoodListener,
     BadListener,
@@ -106,25 +189,30 @@ impl Place {
     /// Traffic goes to one of the upstreams.
     fn text(&self, upstream: usize, extras: &[Extra]) -> String {
         let mut text = topologies::one_service(self.variant, self.ingress.number(), self.upstreams[upstream].port());
-        let endpoint = self.upstreams[0].address();
+        for extra in extras {
+            write!(text, "---\nversion: 1\n{}", self.section(*extra)).unwrap();
+        }
+        text
+    }
+
+    fn section(&self, extra: Extra) -> String {
+        let [first, second] = &self.upstreams;
         let listener = |name: &str, address: SocketAddr| {
             format!("listeners:\n- name: {name}\n  address: {address}\n  routes: [{{route: service}}]\n")
         };
-        for extra in extras {
-            let section = match extra {
-                Extra::GoodCluster => format!("clusters:\n- name: good_cluster\n  endpoints: [\"{endpoint}\"]\n"),
-                Extra::BadCluster => format!(
-                    "clusters:\n- name: bad_cluster\n  type: EDS\n  eds_cluster_config: {{eds_config: {{path_config_source: \
-                     {{path: {MISSING_FILE}}}}}}}\n"
-                ),
-                Extra::MendedCluster => format!("clusters:\n- name: bad_cluster\n  endpoints: [\"{endpoint}\"]\n"),
-                Extra::GoodListener => listener("good_listener", self.good.address()),
-                Extra::BadListener => listener("bad_listener", self.taken.local_addr().unwrap()),
-                Extra::MendedListener => listener("bad_listener", self.mended.address()),
-            };
-            write!(text, "---\nversion: 1\n{section}").unwrap();
+        match extra {
+            Extra::GoodCluster => format!("clusters:\n- name: good_cluster\n  endpoints: [\"{}\"]\n", first.address()),
+            Extra::BadCluster => format!(
+                "clusters:\n- name: bad_cluster\n  type: EDS\n  eds_cluster_config: {{eds_config: {{path_config_source: {{path: \
+                 {MISSING_FILE}}}}}}}\n"
+            ),
+            Extra::MendedCluster => {
+                format!("clusters:\n- name: bad_cluster\n  endpoints: [\"{}\"]\n", second.address())
+            }
+            Extra::GoodListener => listener("good_listener", self.good.address()),
+            Extra::BadListener => listener("bad_listener", self.taken.local_addr().unwrap()),
+            Extra::MendedListener => listener("bad_listener", self.mended.address()),
         }
-        text
     }
 }
 

@@ -7,8 +7,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use prost::Message as _;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::server::TcpIncoming;
@@ -32,8 +33,12 @@ use tower_service::Service;
 pub(crate) struct SlowEds {
     address: SocketAddr,
     delayed: Arc<AtomicU64>,
+    calls: Calls,
     _server: JoinSet<()>,
 }
+
+/// What ends the calls that are open now.
+type Calls = Arc<Mutex<CancellationToken>>;
 
 impl SlowEds {
     /// Leads to a server, and takes so much longer for endpoints.
@@ -43,17 +48,23 @@ impl SlowEds {
         let address = incoming.local_addr().expect("it is bound");
         let delayed = Arc::<AtomicU64>::default();
         let channel = Endpoint::from_shared(format!("http://{server}")).expect("a URL").connect_lazy();
-        let line = Line { channel, delay, delayed: Arc::clone(&delayed) };
+        let calls = Calls::default();
+        let line = Line { channel, delay, delayed: Arc::clone(&delayed), calls: Arc::clone(&calls) };
         let mut running = JoinSet::new();
         running.spawn(async move {
             Server::builder().serve_with_incoming(line, incoming).await.expect("serving does not end by itself");
         });
-        Self { address, delayed, _server: running }
+        Self { address, delayed, calls, _server: running }
     }
 
     /// Where proxies find it.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Ends every stream; proxies may open others at once.
+    pub(crate) fn cut(&self) {
+        std::mem::take(&mut *self.calls.lock().unwrap()).cancel();
     }
 
     /// How many responses with endpoints it has held back so far.
@@ -68,6 +79,7 @@ struct Line {
     channel: Channel,
     delay: Duration,
     delayed: Arc<AtomicU64>,
+    calls: Calls,
 }
 
 impl Service<http::Request<Body>> for Line {
@@ -104,9 +116,9 @@ impl Service<tonic::Request<Streaming<Bytes>>> for Call {
     }
 
     fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
-        let Self { line: Line { channel, delay, delayed }, path } = self;
+        let Self { line: Line { channel, delay, delayed, calls }, path } = self;
         let mut server = tonic::client::Grpc::new(channel.clone()).max_decoding_message_size(usize::MAX);
-        let (delay, delayed, path) = (*delay, Arc::clone(delayed), path.clone());
+        let (delay, delayed, path, cut) = (*delay, Arc::clone(delayed), path.clone(), calls.lock().unwrap().clone());
         Box::pin(async move {
             server.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             let is_delta = path.contains("/Delta");
@@ -114,7 +126,7 @@ impl Service<tonic::Request<Streaming<Bytes>>> for Call {
             // A stream of requests that breaks off is one that ends.
             let requests = request.into_inner().map_while(Result::ok);
             let responses = server.streaming(tonic::Request::new(requests), path, Raw).await?.into_inner();
-            let held = Held { responses, late: VecDeque::new(), is_delta, delay, delayed };
+            let held = Held { responses, late: VecDeque::new(), is_delta, delay, delayed, cut };
             let messages: BoxStream<'static, _> = Box::pin(futures_util::stream::unfold(held, async |mut held| {
                 held.next().await.map(|next| (next, held))
             }));
@@ -131,6 +143,7 @@ struct Held {
     is_delta: bool,
     delay: Duration,
     delayed: Arc<AtomicU64>,
+    cut: CancellationToken,
 }
 
 impl Held {
@@ -140,6 +153,7 @@ impl Held {
             let due = self.late.front().map(|(due, _)| *due);
             tokio::select! {
                 biased;
+                () = self.cut.cancelled() => return Some(Err(Status::unavailable("the line was cut"))),
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     return self.late.pop_front().map(|(_, message)| Ok(message));
                 }
@@ -223,4 +237,7 @@ async fn endpoints_come_late_and_hold_up_nothing_else() {
     assert_eq!(types, [Kind::Cluster, Kind::Listener, Kind::Endpoint].map(Kind::type_url));
     assert!(asked.elapsed() >= delay, "{:?}", asked.elapsed());
     assert_eq!(line.delayed(), 1);
+    line.cut();
+    let end = stream.end().await.map(|status| status.message().to_owned());
+    assert_eq!(end.as_deref(), Some("the line was cut"));
 }
