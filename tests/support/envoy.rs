@@ -32,6 +32,11 @@ impl Envoy {
 
     /// The same with an Envoy of a release.
     pub(crate) async fn start_release(release: Release, bootstrap: &str) -> Self {
+        Self::start_with(release, bootstrap, &[]).await
+    }
+
+    /// The same with further arguments.
+    pub(crate) async fn start_with(release: Release, bootstrap: &str, arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("envoy.yaml");
         let address = dir.path().join("admin");
@@ -41,6 +46,7 @@ impl Envoy {
             .args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "info"])
             // What each delta response held is logged by this component, at this level only.
             .args(["--component-log-level", "config:debug"])
+            .args(arguments)
             .arg("--config-path")
             .arg(&config)
             .arg("--admin-address-path")
