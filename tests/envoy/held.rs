@@ -55,7 +55,7 @@ const SETS: [(&str, &str, &str); 2] =
     [("Cluster", "ClustersConfigDump", "CDS"), (LISTENER, "ListenersConfigDump", "LDS")];
 
 /// Type and name of a resource.
-type Name = (String, String);
+pub(super) type Name = (String, String);
 
 /// Types and names of resources.
 pub(super) type Names = BTreeSet<Name>;
@@ -106,6 +106,16 @@ pub(super) async fn agree(variant: Variant, chancery: &Chancery, envoy: &Envoy, 
     let waiting: Vec<_> =
         listeners.filter(|one| one.get("warming_state").or(one.get("error_state")).is_some()).collect();
     holds(waiting.is_empty(), waiting).map(|()| wanted)
+}
+
+/// What an Envoy uses.
+pub(super) async fn contents(envoy: &Envoy) -> BTreeMap<Name, Value> {
+    let dumps = envoy.config_dumps().await;
+    let content = |(name, (_, content)): (Name, (_, &Value))| {
+        let content = if name.0 == ENDPOINTS { hosts(content) } else { content.clone() };
+        (name, content)
+    };
+    held(&dumps).into_iter().map(content).collect()
 }
 
 /// What Chancery serves to a group.

@@ -27,6 +27,7 @@ macro_rules! on_every_envoy {
 
 mod agreement;
 mod bad_edits;
+mod canary;
 mod certificates;
 mod differential;
 mod edits;
