@@ -205,7 +205,8 @@ fn is_missing(answer: &str) -> bool {
 /// Starts Chancery on the port that the bootstrap names.
 async fn serve(file: &File, xds: &mut Port) -> Chancery {
     xds.release();
-    let options = Options { listen: SocketAddr::from(([127, 0, 0, 1], xds.number())), ..Options::default() };
+    let mut options = Options { listen: SocketAddr::from(([127, 0, 0, 1], xds.number())), ..Options::default() };
+    options.flags.extend(["--removal-grace", "500ms"]);
     Chancery::serve_with(&file.path(), options).await
 }
 

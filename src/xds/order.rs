@@ -63,11 +63,22 @@ impl Conversation {
         }
         // A client that comes back has listeners and routes that it has not spoken of yet.
         let rejoins = track.rejoined && kind.is_removed_last();
-        let drains = kind == Kind::Listener && matches!(answer, Answer::Ack { altered: true, .. });
-        if rejoins || drains {
+        if rejoins || (matches!(answer, Answer::Ack { altered: true, .. }) && self.outlasts_answer(kind)) {
             self.grace = self.grace.max(Some(now + self.gates.removal_grace));
         }
         answer
+    }
+
+    /// Whether a client goes on for a while with what it had of a kind after it has accepted something else: an Envoy drains old
+    /// listeners, and a gRPC client, which asks for clusters by name, answers routes when it has read them and takes them
+    /// into use when it has the clusters.
+    fn outlasts_answer(&self, kind: Kind) -> bool {
+        let by_name = |clusters: &Track| !clusters.subscription.wildcard();
+        match kind {
+            Kind::Listener => true,
+            Kind::Route | Kind::ScopedRoute => self.tracks.get(&Kind::Cluster).is_some_and(by_name),
+            _ => false,
+        }
     }
 
     /// The next response, if one is due. To be called until it returns `None`; the order of the kinds is the order of

@@ -159,6 +159,29 @@ fn o10_a_changed_listener_has_time_to_drain_before_its_clusters_go() {
 }
 
 #[test]
+fn o10_a_client_that_names_its_clusters_has_time_to_take_new_routes_into_use() {
+    for protocol in PROTOCOLS {
+        let mut talk = Talk::new(protocol, |world| {
+            world.eds("c1", "1").set(Kind::Endpoint, "c1", "1").lead(Kind::Route, "r", &["c1"]);
+        });
+        talk.ask(Kind::Route, &["r"]).settle();
+        talk.ask(Kind::Cluster, &["c1"]).settle();
+        talk.publish(replace);
+        assert_eq!(talk.settle(), ["RDS r"], "{protocol:?}");
+        assert_eq!(holds(&talk), [(Kind::Cluster, Hold::Grace)], "{protocol:?}");
+        let both = if protocol == Protocol::Sotw { "CDS c1 c2" } else { "CDS c2" };
+        assert_eq!(talk.ask(Kind::Cluster, &["c1", "c2"]).settle(), [both], "{protocol:?}");
+        // Once it leads there, it no longer asks for the old one.
+        match protocol {
+            Protocol::Sotw => talk.want(Kind::Cluster, &["c2"]),
+            Protocol::Delta => talk.amend(Kind::Cluster, &[], &["c1"]),
+        };
+        talk.now += GRACE;
+        assert_eq!(talk.settle(), NOTHING, "{protocol:?}");
+    }
+}
+
+#[test]
 fn listeners_come_and_go_in_one_response() {
     for protocol in PROTOCOLS {
         let mut talk = start(protocol);
