@@ -345,4 +345,5 @@ async fn killed_at_any_moment_two_hundred_times_it_comes_back_with_the_newest_or
     assert_eq!(sum(|tally| tally.kills), KILLS);
     println!("{tallies:?}");
     assert!(sum(|tally| tally.restored) > 10 && sum(|tally| tally.before_writing) > 0, "{tallies:?}");
+    assert!(sum(|tally| tally.in_writing) > 0, "none was killed while it wrote: {tallies:?}");
 }
