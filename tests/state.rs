@@ -229,7 +229,7 @@ const ROWS: usize = 4;
 
 /// A cluster whose connect timeout is the number of the generation, and as much beside it as makes writing take time.
 fn generation(number: u64) -> String {
-    let padding = "x".repeat(200_000);
+    let padding = "x".repeat(600_000);
     format!(
         "version: 1\nclusters: [{{name: a, connect_timeout: {number}s, endpoints: ['127.0.0.1:1'], \
          metadata: {{filter_metadata: {{padding: {{text: {padding}}}}}}}}}]\n"

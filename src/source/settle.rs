@@ -92,7 +92,11 @@ pub(crate) struct Settle {
     stalled: BTreeMap<PathBuf, Writer>,
     /// Files that were made since the last reading, and not opened yet.
     created: BTreeSet<PathBuf>,
+    /// What was moved, and the newest set of watches that may be on what was there before.
+    moved: BTreeMap<PathBuf, u64>,
     at_once: bool,
+    /// Whether a change is known to go on, so that not even who asks for it can have it at once.
+    unfinished: bool,
     /// What the next reading is to be told; the writers are added at the end.
     heard: Wake,
     /// Whether what was read since [`Settle::take`] may be half of something.
@@ -111,7 +115,9 @@ impl Settle {
             writers: BTreeMap::new(),
             stalled: BTreeMap::new(),
             created: BTreeSet::new(),
+            moved: BTreeMap::new(),
             at_once: false,
+            unfinished: false,
             heard: Wake::default(),
             disturbed: false,
             taken: None,
@@ -128,6 +134,8 @@ impl Settle {
         if !means_something {
             return false;
         }
+        // Two sets are told of while one takes over from the other.
+        self.moved.retain(|_, set| from <= *set + 1);
         self.first.get_or_insert(now);
         self.last = Some(now);
         self.heard.events += u64::from(!matches!(signal, Signal::Polled | Signal::Again | Signal::Asked));
@@ -136,24 +144,25 @@ impl Settle {
             Signal::Written(path) | Signal::Opened(path) => self.open(path, from, now),
             Signal::Closed(path) => _ = self.close(&path, from),
             Signal::Created(path) => {
-                self.forget(&path);
+                self.forget(&path, from);
                 self.heard.rearm = true;
                 self.created.insert(path);
             }
             Signal::Replaced(path) => {
-                self.forget(&path);
+                self.forget(&path, from);
                 self.at_once = true;
                 self.heard.rearm = true;
             }
             Signal::Swapped(path, complete) => {
-                self.forget(&path);
-                self.at_once = complete;
+                self.forget(&path, from);
+                self.at_once |= complete;
+                self.unfinished = !complete;
                 self.heard.rearm = true;
                 // The links may have been of two generations when they were read.
                 self.disturbed = true;
             }
             Signal::Moved(path) => {
-                self.forget(&path);
+                self.forget(&path, from);
                 self.heard.rearm = true;
             }
             Signal::Overflow | Signal::Lost => {
@@ -170,6 +179,12 @@ impl Settle {
     }
 
     fn open(&mut self, path: PathBuf, heard_by: u64, now: Instant) {
+        let is_elsewhere =
+            |(moved, set): (&PathBuf, &u64)| heard_by <= *set && *moved != path && path.starts_with(moved);
+        if self.moved.iter().any(is_elsewhere) {
+            // Who writes in a directory that was moved away is told of as if it were there still, if at all.
+            return;
+        }
         // Of one that stalls and goes on, the files were read knowing that it is there.
         self.disturbed |= self.stalled.remove(&path).is_none();
         self.created.remove(&path);
@@ -188,7 +203,8 @@ impl Settle {
 
     /// Whoever still writes at this path or below writes to what is no longer there, and closing it will be told of another
     /// path, if at all.
-    fn forget(&mut self, path: &Path) {
+    fn forget(&mut self, path: &Path, from: u64) {
+        self.moved.insert(path.to_owned(), from);
         self.writers.retain(|writer, _| !writer.starts_with(path));
         self.stalled.retain(|writer, _| !writer.starts_with(path));
         self.created.retain(|created| !created.starts_with(path));
@@ -214,19 +230,19 @@ impl Settle {
         let (Some(first), Some(last)) = (self.first, self.last) else { return Due::Never };
         let due = match self.writers.values().map(|writer| writer.since).max() {
             Some(since) => (since + MAX_DELAY).min(first + MAX_WAIT),
-            None if self.at_once => last,
+            None if self.at_once && !self.unfinished => last,
             None => (first + MAX_DELAY).min(last + self.quiet),
         };
         if now < due {
             return Due::At(due);
         }
-        let Self { mut stalled, writers, heard: mut wake, .. } = std::mem::replace(self, Self::new(self.quiet));
+        let Self { mut stalled, moved, writers, heard: mut wake, .. } = std::mem::replace(self, Self::new(self.quiet));
         stalled.extend(writers);
         wake.writers = stalled.keys().cloned().collect();
         // Found by looking alone: the watches are deaf to it, perhaps because something was mounted over them.
         wake.polled &= wake.events == 0;
         wake.rearm |= wake.polled;
-        (self.stalled, self.taken) = (stalled, Some(first));
+        (self.stalled, self.moved, self.taken) = (stalled, moved, Some(first));
         Due::Now(wake)
     }
 
@@ -466,6 +482,28 @@ mod tests {
     }
 
     #[test]
+    fn who_writes_in_a_directory_that_was_moved_away_is_not_waited_for() {
+        let start = Instant::now();
+        let mut settle = Settle::new(QUIET);
+        settle.hear(Signal::Moved("/d".into()), 1, start);
+        assert!(matches!(settle.take(start + QUIET), Due::Now(_)));
+        let file = || Signal::Written("/d/f".into());
+        settle.hear(file(), 1, start + QUIET);
+        assert_eq!((settle.awaits(), settle.is_disturbed(start + QUIET)), (None, false));
+        for path in ["/d", "/f"] {
+            settle.hear(Signal::Written(path.into()), 1, start + QUIET);
+            settle.hear(Signal::Closed(path.into()), 1, start + QUIET);
+        }
+        assert!(settle.is_disturbed(start + QUIET), "what has its name is there");
+        // Later watches are on the one that is there.
+        settle.hear(file(), 2, start + QUIET);
+        assert_eq!(settle.awaits(), Some(2));
+        settle.hear(Signal::Closed("/d/f".into()), 2, start + QUIET);
+        settle.hear(file(), 1, start + QUIET);
+        assert_eq!(settle.awaits(), None);
+    }
+
+    #[test]
     fn what_earlier_watches_hear_closed_ends_only_a_writer_that_they_heard() {
         let start = Instant::now();
         let behind = || Signal::ClosedBehind("/f".into());
@@ -491,10 +529,12 @@ mod tests {
         assert_eq!(play([(0, swapped(false)), (30, link.clone())]), (130, true));
         let start = Instant::now();
         let mut settle = Settle::new(QUIET);
-        for signal in [swapped(true), swapped(false)] {
+        for signal in [swapped(true), swapped(false), asked()] {
             settle.hear(signal, 1, start);
         }
         assert_eq!(settle.take(start), Due::At(start + QUIET));
+        settle.hear(swapped(true), 1, start);
+        assert!(matches!(settle.take(start), Due::Now(_)));
     }
 
     #[test]
