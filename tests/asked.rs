@@ -1,11 +1,14 @@
 //! Reloads that are asked for, starts without a good topology, and edits that remove too much.
 
 use std::fs;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use chancery::envoy::Kind;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 use tonic::transport::Endpoint;
 
 use crate::reload::{place, replace};
@@ -95,6 +98,31 @@ async fn a_reload_answers_with_what_came_of_it() {
     let log = chancery.stderr();
     let said = |what: &str| log.matches(what).count();
     assert_eq!((said("the topology has errors"), said("the topology cannot be read")), (1, 3), "{log}");
+    chancery.stop().await;
+}
+
+/// Half of a file that is being written may be a topology by itself.
+#[tokio::test]
+async fn a_request_does_not_read_what_is_half_written() {
+    let (_dir, file) = place();
+    fs::write(&file, clusters(&["a"])).unwrap();
+    let chancery = Chancery::serve(&file).await;
+    chancery.until_revision(1).await;
+    let whole = clusters(&["a", "b"]) + "# the end\n";
+    let half = clusters(&[]);
+    let mut writer = fs::File::create(&file).unwrap();
+    writer.write_all(half.as_bytes()).unwrap();
+    chancery.signal(Signal::HUP);
+    let finish = async {
+        sleep(Duration::from_millis(300)).await;
+        // From the beginning, as a program does that writes block by block and comes back to the first one.
+        writer.seek(SeekFrom::Start(0)).unwrap();
+        writer.write_all(whole.as_bytes()).unwrap();
+        drop(writer);
+    };
+    let ((status, answer), ()) = tokio::join!(chancery.post("/reload"), finish);
+    let changes = json!({"default": {"CDS": {"added": ["b"]}, "EDS": {"added": ["b"]}}});
+    assert_eq!((status, &answer["revision"], &answer["changes"]), (200, &json!(2), &changes), "{answer}");
     chancery.stop().await;
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chancery::envoy::Kind;
 use chancery::snapshot::{DEFAULT_GROUP, Saved};
@@ -267,6 +267,15 @@ impl Random {
     }
 }
 
+/// Waits until a state is being written, for as long as that may take from an edit on; there need not be one to write.
+async fn until_it_writes(place: &Place) {
+    let writes = || fs::read_dir(place.state()).unwrap().any(|entry| entry.unwrap().path() != place.snapshot());
+    let started = Instant::now();
+    while !writes() && started.elapsed() < Duration::from_millis(200) {
+        sleep(Duration::from_micros(200)).await;
+    }
+}
+
 /// What came of a row of kills.
 #[derive(Debug, Default)]
 struct Tally {
@@ -308,7 +317,11 @@ async fn row(seed: u64) -> Tally {
                 if random.below(2) == 0 { _ = fs::remove_file(place.file()) } else { replace(&place.file(), BAD) }
             }
         }
-        random.pause(40).await;
+        if random.below(3) == 0 {
+            until_it_writes(&place).await;
+        } else {
+            random.pause(40).await;
+        }
         chancery.kill().await;
         tally.kills += 1;
         let state = saved(&place);
@@ -345,4 +358,5 @@ async fn killed_at_any_moment_two_hundred_times_it_comes_back_with_the_newest_or
     assert_eq!(sum(|tally| tally.kills), KILLS);
     println!("{tallies:?}");
     assert!(sum(|tally| tally.restored) > 10 && sum(|tally| tally.before_writing) > 0, "{tallies:?}");
+    assert!(sum(|tally| tally.in_writing) > 5, "hardly any was killed while it wrote: {tallies:?}");
 }

@@ -65,7 +65,6 @@ impl Judge {
     /// Judges what was read; what was judged before is not judged again. `attached` are the attached files as they are now,
     /// `started` is when reading began.
     pub(super) async fn judge(&mut self, read: Result<Reading, ReadError>, attached: &Attached, started: Instant) {
-        self.metrics.read();
         match read {
             Err(error) if self.error.as_ref() == Some(&error) => {}
             Err(error) => self.unread(error),

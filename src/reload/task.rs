@@ -31,7 +31,7 @@ const DEAF_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Reload {
     sources: Arc<Sources>,
     options: Options,
-    bell: Arc<Bell>,
+    pub(super) bell: Arc<Bell>,
     pub(super) watcher: Arc<Mutex<Watcher>>,
     judge: Judge,
     trigger: Trigger,
@@ -43,6 +43,7 @@ pub struct Reload {
     /// The attached files of what was read last.
     attached: Arc<Attached>,
     last_read: Instant,
+    pub(super) full_read: Duration,
     next_poll: Option<Instant>,
     /// While the files should be watched and are not.
     deaf: Option<Deaf>,
@@ -89,6 +90,18 @@ struct Look {
     attached: Vec<Result<Stamp, ReadError>>,
 }
 
+/// What came of a reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reconciled {
+    /// It was judged.
+    SameAttached,
+    /// It was judged, and other files turned out to be attached than before: they may have changed since they were read, for
+    /// nobody watched them.
+    OthersAttached,
+    /// It was not judged: someone began to write meanwhile, so it may be half of something.
+    Disturbed,
+}
+
 impl Reload {
     /// A task that follows `sources`, which should not include standard input: it can be read only once.
     ///
@@ -118,6 +131,7 @@ impl Reload {
             seen: None,
             attached: Arc::default(),
             last_read: Instant::now(),
+            full_read: FULL_READ,
             next_poll: None,
             deaf: None,
             was_deaf: false,
@@ -158,48 +172,72 @@ impl Reload {
 
     async fn follow(&mut self) {
         let mut wake = Wake::default();
+        self.bell.start();
         loop {
             // Watches first: what changes after the reading is then heard of.
             self.arm(wake.rearm).await;
             let before = self.found();
-            let mut again = self.reconcile().await;
-            if self.hear(&wake, self.found() != before) && !wake.rearm {
-                // Not even the files' time stamps told of the change, let alone the watches.
-                self.arm(true).await;
-                again = true;
-            }
-            if again && self.options.watch == WatchMode::Auto {
-                self.arm(false).await;
-                // Read again, but not at once: someone may be at work on them.
-                self.bell.ring(Signal::Again);
-            }
+            let reconciled = self.reconcile().await;
             self.schedule(self.interval());
-            self.at_work = wake.writers.iter().map(|path| Hazard::open_writer(path)).collect();
-            self.tell();
-            for asker in self.waiting.drain(..).filter_map(|request| request.answer) {
-                if asker.send(self.judge.status()).is_err() {
-                    tracing::debug!("whoever asked for the reload has gone");
+            if reconciled == Reconciled::Disturbed {
+                self.tell();
+                // Whoever asked is answered later.
+                self.bell.put_back(&wake);
+            } else {
+                let mut again = reconciled == Reconciled::OthersAttached;
+                if self.hear(&wake, self.found() != before) && !wake.rearm {
+                    // Not even the files' time stamps told of the change, let alone the watches.
+                    self.arm(true).await;
+                    again = true;
                 }
+                if again && self.options.watch == WatchMode::Auto {
+                    self.arm(false).await;
+                    // Read again, but not at once: someone may be at work on them.
+                    self.bell.ring(Signal::Again);
+                }
+                self.schedule(self.interval());
+                self.at_work = wake.writers.iter().map(|path| Hazard::open_writer(path)).collect();
+                self.tell();
+                self.answer();
             }
             wake = self.sleep().await;
         }
     }
 
-    /// Reads and judges. True if other files turned out to be attached than before: they may have changed since they were
-    /// read, for nobody watched them.
-    async fn reconcile(&mut self) -> bool {
+    /// Tells whoever asked for it what came of the reading.
+    fn answer(&mut self) {
+        for asker in self.waiting.drain(..).filter_map(|request| request.answer) {
+            if asker.send(self.judge.status()).is_err() {
+                tracing::debug!("whoever asked for the reload has gone");
+            }
+        }
+    }
+
+    /// Reads and judges.
+    async fn reconcile(&mut self) -> Reconciled {
         let started = Instant::now();
         self.last_read = started;
         let (sources, attached) = (Arc::clone(&self.sources), Arc::clone(&self.attached));
+        let (watcher, bell) = (Arc::clone(&self.watcher), Arc::clone(&self.bell));
         let look = move || {
+            let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
+            watcher.catch_up();
+            // From here on it is this reading that opens them.
+            bell.forget_created();
             // Stamps first: what changes after them is seen by the next look.
             let stamps = attached.stamps();
             let read = sources.take();
             let listing = read.as_ref().ok().map(|reading| &reading.listing);
             let hazards = sources.hazards(listing, &attached);
-            (read, attached.look(), stamps, hazards)
+            let attached = attached.look();
+            watcher.catch_up();
+            (read, attached, stamps, hazards)
         };
-        let Some((read, attached, stamps, hazards)) = blocking(look).await else { return false };
+        let Some((read, attached, stamps, hazards)) = blocking(look).await else { return Reconciled::SameAttached };
+        self.herald.read();
+        if self.bell.is_disturbed() {
+            return Reconciled::Disturbed;
+        }
         self.hazards = hazards;
         let topology = read.as_ref().map(|reading| reading.listing.clone()).map_err(Clone::clone);
         self.seen = Some(Look { topology, attached: stamps });
@@ -207,7 +245,7 @@ impl Reload {
         let attached = self.judge.attached();
         let others = !attached.same_files(&self.attached);
         self.attached = Arc::new(attached);
-        others
+        if others { Reconciled::OthersAttached } else { Reconciled::SameAttached }
     }
 
     /// What was last found where the files should be.
@@ -256,10 +294,11 @@ impl Reload {
                     for confirmed in self.waiting.iter_mut().filter_map(|request| request.confirm.take()) {
                         self.judge.guard.confirm(confirmed);
                     }
-                    return Wake::default();
+                    self.bell.ring(Signal::Asked);
                 }
                 () = until(self.next_poll) => {
                     if self.poll().await {
+                        self.bell.start();
                         return Wake { polled: true, ..Wake::default() };
                     }
                 }
@@ -286,7 +325,7 @@ impl Reload {
             return false;
         }
         self.was_deaf = self.deaf.is_some();
-        self.last_read.elapsed() >= FULL_READ && !self.bell.is_pending()
+        self.last_read.elapsed() >= self.full_read && !self.bell.is_pending()
     }
 
     /// Sets watches where they are missing, all of them if `anew`. Without them the files are polled.

@@ -94,6 +94,11 @@ impl Herald {
         self.metrics.heard(events);
     }
 
+    /// The files were read.
+    pub(super) fn read(&self) {
+        self.metrics.read();
+    }
+
     /// The files were looked at.
     pub(super) fn looked(&self) {
         self.metrics.looked();

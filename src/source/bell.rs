@@ -20,10 +20,17 @@ impl Bell {
         Self { settle: Mutex::new(Settle::new(quiet)), heard: Notify::new() }
     }
 
-    /// Takes note of a signal.
+    /// Takes note of a signal that no watch gave.
     pub(crate) fn ring(&self, signal: Signal) {
-        self.settle().hear(signal, Instant::now());
-        self.heard.notify_one();
+        self.hear(signal, 0);
+    }
+
+    /// Takes note of a signal from one of the sets of watches, which are numbered in their order.
+    pub(super) fn hear(&self, signal: Signal, from: u64) {
+        let means_something = self.settle().hear(signal, from, Instant::now());
+        if means_something {
+            self.heard.notify_one();
+        }
     }
 
     /// Whether something was heard and not answered by a reading.
@@ -31,9 +38,30 @@ impl Bell {
         self.settle().is_pending()
     }
 
-    /// Whether someone was heard to write to a file and not to close it.
-    pub(crate) fn awaits_writers(&self) -> bool {
-        self.settle().awaits_writers()
+    /// The oldest set of watches whose hearing a file closed would matter, if any does.
+    pub(super) fn awaits(&self) -> Option<u64> {
+        self.settle().awaits()
+    }
+
+    /// Whoever opens a file from now on need not be the one who made it.
+    pub(crate) fn forget_created(&self) {
+        self.settle().forget_created();
+    }
+
+    /// A reading begins that nothing that was heard led to.
+    pub(crate) fn start(&self) {
+        self.settle().start(Instant::now());
+    }
+
+    /// Whether what was read since [`Bell::wait`] may be half of something that is worth waiting for.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.settle().is_disturbed(Instant::now())
+    }
+
+    /// Waits again for what [`Bell::wait`] waited for: the reading came to nothing.
+    pub(crate) fn put_back(&self, wake: &Wake) {
+        self.settle().put_back(wake, Instant::now());
+        self.heard.notify_one();
     }
 
     /// Waits until it is time to read, and says why. Losing the future loses nothing.

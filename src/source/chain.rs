@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::list::{is_document, is_hidden};
+use super::list::{MAX_ENTRIES, is_document, is_skipped};
 use super::{Attached, Sources};
 
 /// As many symbolic links as Linux follows on one path.
@@ -31,7 +31,9 @@ pub(super) struct Chain {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Dir {
     id: Id,
-    /// Entries that are on the way to topology files.
+    /// Entries that are on the way to what was given: whatever takes the place of one, takes that of all behind it.
+    given: BTreeSet<OsString>,
+    /// Entries that are on the way to the files of a followed directory.
     names: BTreeSet<OsString>,
     /// Entries that are on the way to attached files.
     attached: BTreeSet<OsString>,
@@ -41,6 +43,25 @@ struct Dir {
 
 /// Which file or directory it is, on which mount: device, inode, mount. Zeros if it cannot be said.
 type Id = (u64, u64, u64);
+
+/// The link to the newest generation in a volume that Kubernetes fills.
+const GENERATION: &str = "..data";
+
+/// What took the place of something when it was moved there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// All that is followed, in one step: a single path is followed, and this is the file itself, or a directory or link on
+    /// the way to it. Of attached files only the generation of a volume is complete: a certificate goes with its key.
+    All,
+    /// All behind the links of a followed directory. It is complete if these links lead to each entry of the generation and
+    /// nowhere else: those of other names are put up or taken down later, one by one.
+    Generation {
+        /// Whether nothing is to follow.
+        complete: bool,
+    },
+    /// Something, and more may follow.
+    Some,
+}
 
 /// Where a path ends.
 enum End {
@@ -52,9 +73,14 @@ enum End {
 impl Chain {
     /// Walks all paths as they are now.
     pub(super) fn of(sources: &Sources, attached: &Attached) -> Self {
+        Self::of_at_most(MAX_ENTRIES, sources, attached)
+    }
+
+    /// The same, of directories with at most `room` entries together; [`Sources::list`] refuses more.
+    fn of_at_most(mut room: usize, sources: &Sources, attached: &Attached) -> Self {
         let mut chain = Self { single: sources.is_single(), ..Self::default() };
         for given in sources.given() {
-            chain.follow(Path::new("/"), &given.path);
+            chain.follow(&given.path, &mut room);
         }
         for given in attached.given() {
             chain.walk(PathBuf::from("/"), &given.path, |dir| &mut dir.attached);
@@ -79,18 +105,20 @@ impl Chain {
         }
         let Some((dir, name)) = self.place(path) else { return false };
         // Of the other entries of a followed directory only new directories matter.
-        let on_the_way = dir.names.contains(name) || dir.attached.contains(name);
-        on_the_way || (dir.followed && (is_document(name) || (!is_hidden(name) && path.is_dir())))
+        let on_the_way = [&dir.given, &dir.names, &dir.attached].into_iter().any(|names| names.contains(name));
+        on_the_way || (dir.followed && (is_document(name) || (!is_skipped(name) && path.is_dir())))
     }
 
-    /// Whether something complete took the place of all that is followed when something was moved to this path: a single
-    /// path is followed, and this is the file itself, a directory or link above it, or the generation of a volume that
-    /// Kubernetes fills. Of attached files only such a generation is complete: a certificate goes with its key.
-    pub(super) fn is_all(&self, path: &Path) -> bool {
-        let Some((dir, name)) = self.place(path) else { return false };
-        let generation = name == "..data";
-        let topology = self.single && dir.names.contains(name) && (!dir.followed || generation);
-        topology || (generation && dir.attached.contains(name))
+    /// What took the place of something when it was moved to this path.
+    pub(super) fn taken_place(&self, path: &Path) -> Place {
+        let Some((dir, name)) = self.place(path) else { return Place::Some };
+        let generation = name == GENERATION;
+        if generation && dir.followed {
+            let shown = path.parent().and_then(entries);
+            return Place::Generation { complete: self.single && shown.is_some() && shown == entries(path) };
+        }
+        let all = (self.single && dir.given.contains(name)) || (generation && dir.attached.contains(name));
+        if all { Place::All } else { Place::Some }
     }
 
     fn place<'a>(&self, path: &'a Path) -> Option<(&Dir, &'a OsStr)> {
@@ -98,20 +126,26 @@ impl Chain {
     }
 
     /// Adds a path and, if it is a directory, all below it that matters.
-    fn follow(&mut self, from: &Path, path: &Path) {
-        let mut todo = vec![(from.to_owned(), path.to_owned())];
-        while let Some((from, path)) = todo.pop() {
-            let End::Directory(real) = self.walk(from, &path, |dir| &mut dir.names) else { continue };
-            let dir = self.dir(&real);
-            if std::mem::replace(&mut dir.followed, true) {
-                continue;
-            }
-            for entry in fs::read_dir(&real).into_iter().flatten().flatten() {
-                let name = entry.file_name();
-                if !is_hidden(&name) && (is_document(&name) || entry.path().is_dir()) {
-                    todo.push((real.clone(), name.into()));
+    fn follow(&mut self, path: &Path, room: &mut usize) {
+        let mut end = self.walk(PathBuf::from("/"), path, |dir| &mut dir.given);
+        let mut todo: Vec<(PathBuf, PathBuf)> = Vec::new();
+        loop {
+            if let End::Directory(real) = end
+                && !std::mem::replace(&mut self.dir(&real).followed, true)
+            {
+                for entry in fs::read_dir(&real).into_iter().flatten().flatten() {
+                    let Some(left) = room.checked_sub(1) else { return };
+                    *room = left;
+                    let name = entry.file_name();
+                    // A link that leads nowhere may lead to a directory later.
+                    let is_way = || entry.file_type().is_ok_and(|kind| kind.is_dir() || kind.is_symlink());
+                    if !is_skipped(&name) && (is_document(&name) || is_way()) {
+                        todo.push((real.clone(), name.into()));
+                    }
                 }
             }
+            let Some((from, path)) = todo.pop() else { return };
+            end = self.walk(from, &path, |dir| &mut dir.names);
         }
     }
 
@@ -161,6 +195,12 @@ impl Chain {
     fn dir(&mut self, path: &Path) -> &mut Dir {
         self.dirs.entry(path.to_owned()).or_insert_with(|| Dir { id: identify(path), ..Dir::default() })
     }
+}
+
+/// The names that users see in a directory.
+fn entries(dir: &Path) -> Option<BTreeSet<OsString>> {
+    let names = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.file_name());
+    Some(names.filter(|name| !is_skipped(name)).collect())
 }
 
 /// One step of a path.
@@ -254,12 +294,56 @@ mod tests {
         symlink("..1", root.join("..data")).unwrap();
         symlink("..data/topology.yaml", root.join("topology.yaml")).unwrap();
         for path in [root.join("topology.yaml"), root.clone()] {
-            let chain = chain(&[path]);
+            let chain = chain(std::slice::from_ref(&path));
             for name in ["topology.yaml", "..data", "..1", "..1/topology.yaml"] {
                 assert!(chain.concerns(&root.join(name)), "{name}");
             }
             assert!(!chain.concerns(&root.join("..data_tmp")));
-            assert!(chain.is_all(&root.join("..data")));
+            let swapped = || chain.taken_place(&root.join("..data"));
+            if path != root {
+                assert_eq!(swapped(), Place::All);
+                continue;
+            }
+            assert_eq!(swapped(), Place::Generation { complete: true });
+            // What is added has no link yet, and what is removed has one still.
+            fs::write(root.join("..1/more.yaml"), "").unwrap();
+            assert_eq!(swapped(), Place::Generation { complete: false });
+            symlink("..data/more.yaml", root.join("more.yaml")).unwrap();
+            assert_eq!(swapped(), Place::Generation { complete: true });
+            fs::remove_file(root.join("..1/topology.yaml")).unwrap();
+            assert_eq!(swapped(), Place::Generation { complete: false });
+        }
+    }
+
+    #[test]
+    fn files_elsewhere_that_a_directory_links_are_not_all_of_it() {
+        let Dirs { _temp, root } = dirs();
+        for dir in ["conf", "real", "later"] {
+            fs::create_dir(root.join(dir)).unwrap();
+        }
+        fs::write(root.join("real/a.yaml"), "").unwrap();
+        symlink("../real/a.yaml", root.join("conf/a.yaml")).unwrap();
+        symlink("../later/sub", root.join("conf/sub")).unwrap();
+        let chain = chain(&[root.join("conf")]);
+        for name in ["real", "real/a.yaml", "later/sub", "conf/a.yaml", "conf/sub"] {
+            assert!(chain.concerns(&root.join(name)), "{name}");
+            assert_eq!(chain.taken_place(&root.join(name)), Place::Some, "{name}");
+        }
+        assert_eq!(chain.taken_place(&root.join("conf")), Place::All);
+    }
+
+    #[test]
+    fn no_more_entries_are_walked_than_there_is_room_for() {
+        let Dirs { _temp, root } = dirs();
+        for number in 0..10 {
+            fs::create_dir_all(root.join(format!("{number}/sub"))).unwrap();
+        }
+        let sources = Sources::new([&root]);
+        let above = root.ancestors().count();
+        for (room, least, most) in [(0, 0, 0), (15, 10, 15), (100, 20, 20)] {
+            let chain = Chain::of_at_most(room, &sources, &Attached::default());
+            let below = chain.dirs.len() - above;
+            assert!((least..=most).contains(&below), "{below} of {room}");
         }
     }
 
@@ -273,8 +357,9 @@ mod tests {
         symlink("trees/a", root.join("current")).unwrap();
         let one = root.join("current/topology.yaml");
         let before = chain(std::slice::from_ref(&one));
-        assert!(before.is_all(&root.join("current")));
-        assert!(!chain(&[one.clone(), root.join("other.yaml")]).is_all(&root.join("current")));
+        assert_eq!(before.taken_place(&root.join("current")), Place::All);
+        let two = chain(&[one.clone(), root.join("other.yaml")]);
+        assert_eq!(two.taken_place(&root.join("current")), Place::Some);
         fs::remove_file(root.join("current")).unwrap();
         symlink("trees/b", root.join("current")).unwrap();
         assert_ne!(before, chain(std::slice::from_ref(&one)));
@@ -287,14 +372,15 @@ mod tests {
         fs::create_dir_all(root.join(".git")).unwrap();
         fs::write(root.join("sub/deep/a.yaml"), "").unwrap();
         fs::create_dir(root.join("new")).unwrap();
+        fs::create_dir(root.join("lost+found")).unwrap();
         let chain = chain(std::slice::from_ref(&root));
         for name in ["new.yaml", "new", "sub/new.yml", "sub/deep/a.yaml"] {
             assert!(chain.concerns(&root.join(name)), "{name}");
         }
-        for name in ["a.yaml~", ".a.yaml.swp", "4913", ".git", ".git/a.yaml", "a.json"] {
+        for name in ["a.yaml~", ".a.yaml.swp", "4913", ".git", ".git/a.yaml", "a.json", "lost+found"] {
             assert!(!chain.concerns(&root.join(name)), "{name}");
         }
-        assert!(!chain.is_all(&root.join("sub/deep/a.yaml")));
+        assert_eq!(chain.taken_place(&root.join("sub/deep/a.yaml")), Place::Some);
     }
 
     #[test]
@@ -314,10 +400,10 @@ mod tests {
             assert!(chain.concerns(&root.join(name)), "{name}");
         }
         assert!(!chain.concerns(&root.join("certs/other.yaml")));
-        assert!(chain.is_all(&root.join("certs/..data")));
+        assert_eq!(chain.taken_place(&root.join("certs/..data")), Place::All);
         // The key may follow.
-        assert!(!chain.is_all(&root.join("plain.crt")));
-        assert!(chain.is_all(&root.join("topology.yaml")));
+        assert_eq!(chain.taken_place(&root.join("plain.crt")), Place::Some);
+        assert_eq!(chain.taken_place(&root.join("topology.yaml")), Place::All);
         assert_ne!(chain, Chain::of(&sources, &Attached::default()));
     }
 

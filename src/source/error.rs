@@ -51,6 +51,9 @@ pub enum Obstacle {
     /// The process lacks the permission.
     #[error("permission denied")]
     Permission,
+    /// A followed directory that the process may not list.
+    #[error("permission denied: it is a directory that this process may not list")]
+    Unlisted,
     /// Symbolic links lead in a circle.
     #[error("too many symbolic links: they lead in a circle")]
     Loop,
@@ -60,6 +63,9 @@ pub enum Obstacle {
     /// With this file, all files together are larger than this many bytes.
     #[error("with it, the files are larger than {} MiB together", .0 >> 20)]
     TooMuch(u64),
+    /// The followed directories have more entries than this together.
+    #[error("with it, the directories have more than {0} entries together")]
+    TooMany(usize),
     /// The files were other ones after each attempt to read them.
     #[error("it kept changing while it was read")]
     Changing,
@@ -93,11 +99,16 @@ impl ReadError {
                 Obstacle::Permission => {
                     Some("let the user of this process read the file and enter every directory above it")
                 }
+                Obstacle::Unlisted => Some(
+                    "let the user of this process list the directory, or keep it elsewhere; those whose names start with a dot are \
+                     skipped",
+                ),
                 Obstacle::Loop => Some("one of the links on the path points back at itself: recreate it"),
                 Obstacle::TooLarge(most) if *most < super::list::MAX_SIZE => None,
                 Obstacle::TooLarge(_) | Obstacle::TooMuch(_) => {
                     Some("no topology may be that large: is it the right path?")
                 }
+                Obstacle::TooMany(_) => Some("follow a directory that holds the topology alone"),
                 Obstacle::Changing => Some("write to another file and rename it over this one"),
                 Obstacle::Io(_) => None,
             },

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::paths::Given;
 use super::{Attached, Listing, Sources};
 use crate::diagnostic::Level;
 
@@ -69,48 +70,40 @@ impl Hazard {
         self.code == Self::NO_EVENTS
     }
 
-    fn mounted_file(path: &Path) -> Self {
+    fn mounted_file(shown: &str) -> Self {
         Self {
             level: Level::Warning,
             code: "mounted-file",
-            message: format!("`{}` is a mount point itself", path.display()),
+            message: format!("`{shown}` is a mount point itself"),
             help: "mount the directory instead: a file that is mounted alone is never replaced by a rename over it, and a \
                    Kubernetes `subPath` is never updated",
         }
     }
 
-    fn pinned_file(path: &Path) -> Self {
+    fn pinned_file(shown: &str) -> Self {
         Self {
             level: Level::Warning,
             code: "pinned-file",
-            message: format!(
-                "`{}` was replaced or deleted where it is mounted from; this is the old one",
-                path.display()
-            ),
+            message: format!("`{shown}` was replaced or deleted where it is mounted from; this is the old one"),
             help: "mount the directory instead of the file, and restart",
         }
     }
 
-    fn file_system(name: &str, path: &Path) -> Self {
+    fn file_system(name: &str, shown: &str) -> Self {
         Self {
             level: Level::Warning,
             code: Self::NO_EVENTS,
-            message: format!(
-                "`{}` is on a file system ({name}) that does not tell of changes made elsewhere",
-                path.display()
-            ),
-            help: "they are found by polling, within --poll-interval or a second",
+            message: format!("`{shown}` is on a file system ({name}) that does not tell of changes made elsewhere"),
+            help: "they are found by polling, within a second or a shorter --poll-interval, and with --poll-interval 0 never; \
+                   a writer elsewhere is not seen, so move complete files into place",
         }
     }
 
-    fn overlay(path: &Path) -> Self {
+    fn overlay(shown: &str) -> Self {
         Self {
             level: Level::Info,
-            message: format!(
-                "`{}` is on an overlay, which does not tell of changes to its lower layers",
-                path.display()
-            ),
-            ..Self::file_system("overlay", path)
+            message: format!("`{shown}` is on an overlay, which does not tell of changes to its lower layers"),
+            ..Self::file_system("overlay", shown)
         }
     }
 }
@@ -124,53 +117,63 @@ impl fmt::Display for Hazard {
 impl Sources {
     /// The hazards of the places where the files are, by path; one of a file system for each file system.
     pub(crate) fn hazards(&self, listing: Option<&Listing>, attached: &Attached) -> Vec<Hazard> {
-        let listed = listing.into_iter().flat_map(|listing| listing.files.iter().map(|file| file.real.clone()));
-        // Where nothing is yet, what is there later will be on the file system of the directory above.
-        let given = self.given().iter().chain(attached.given()).filter_map(|given| existing(&given.path));
-        let paths: BTreeSet<PathBuf> = given.chain(listed).collect();
         let mut hazards = Vec::new();
         let mut file_systems = BTreeSet::new();
-        for path in &paths {
-            look(path, &mut file_systems, &mut hazards);
+        for (real, shown) in self.places(listing, attached) {
+            look(&real, &shown, &mut file_systems, &mut hazards);
         }
         hazards.sort();
         hazards
     }
+
+    /// Where the files are, each once, and how each is shown: as it was given or found, since the links on the way may lead
+    /// through another directory tomorrow.
+    fn places(&self, listing: Option<&Listing>, attached: &Attached) -> Vec<(PathBuf, String)> {
+        let listed = listing.into_iter().flat_map(|listing| &listing.files);
+        let listed = listed.map(|file| (file.real.clone(), file.name.to_string()));
+        let given = self.given().iter().chain(attached.given()).filter_map(existing);
+        let mut seen = BTreeSet::new();
+        given.chain(listed).filter(|(real, _)| seen.insert(real.clone())).collect()
+    }
 }
 
-/// A path without links, or the nearest one above it that exists.
-fn existing(path: &Path) -> Option<PathBuf> {
-    path.ancestors().find_map(|path| path.canonicalize().ok())
+/// A path without links, and as it was given. Where nothing is yet, what is there later will be on the file system of the
+/// directory above.
+fn existing(Given { name, path }: &Given) -> Option<(PathBuf, String)> {
+    path.ancestors().find_map(|above| {
+        let shown = if above == path { name.to_string() } else { above.display().to_string() };
+        Some((above.canonicalize().ok()?, shown))
+    })
 }
 
 #[cfg(target_os = "linux")]
-fn look(path: &Path, file_systems: &mut BTreeSet<(u32, u32)>, hazards: &mut Vec<Hazard>) {
+fn look(path: &Path, shown: &str, file_systems: &mut BTreeSet<(u32, u32)>, hazards: &mut Vec<Hazard>) {
     use rustix::fs::{AtFlags, CWD, FileType, StatxAttributes, StatxFlags, statfs, statx};
     let Ok(stat) = statx(CWD, path, AtFlags::empty(), StatxFlags::TYPE | StatxFlags::NLINK) else { return };
     if FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile {
         if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-            hazards.push(Hazard::mounted_file(path));
+            hazards.push(Hazard::mounted_file(shown));
         }
         if stat.stx_nlink == 0 {
-            hazards.push(Hazard::pinned_file(path));
+            hazards.push(Hazard::pinned_file(shown));
         }
     }
     if file_systems.insert((stat.stx_dev_major, stat.stx_dev_minor)) {
         let magic = statfs(path).map_or(0, |stat| i128::from(stat.f_type) & i128::from(u32::MAX));
-        hazards.extend(u32::try_from(magic).ok().and_then(|magic| eventless(magic, path)));
+        hazards.extend(u32::try_from(magic).ok().and_then(|magic| eventless(magic, shown)));
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn look(_: &Path, _: &mut BTreeSet<(u32, u32)>, _: &mut Vec<Hazard>) {}
+fn look(_: &Path, _: &str, _: &mut BTreeSet<(u32, u32)>, _: &mut Vec<Hazard>) {}
 
 /// The hazard of a file system with this magic number.
-fn eventless(magic: u32, path: &Path) -> Option<Hazard> {
+fn eventless(magic: u32, shown: &str) -> Option<Hazard> {
     if magic == OVERLAY {
-        return Some(Hazard::overlay(path));
+        return Some(Hazard::overlay(shown));
     }
     let (_, name) = EVENTLESS.iter().find(|(eventless, _)| *eventless == magic)?;
-    Some(Hazard::file_system(name, path))
+    Some(Hazard::file_system(name, shown))
 }
 
 #[cfg(test)]
@@ -179,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_file_system_without_events_is_named() {
-        let path = Path::new("/conf/topology.yaml");
+        let shown = "/conf/topology.yaml";
         for (magic, name, level) in [
             (0x6969, "NFS", Level::Warning),
             (0xfe53_4d42, "SMB", Level::Warning),
@@ -188,12 +191,12 @@ mod tests {
             (0x6573_5546, "FUSE", Level::Warning),
             (0x794c_7630, "overlay", Level::Info),
         ] {
-            let hazard = eventless(magic, path).unwrap();
-            assert!(hazard.message.contains(name) && hazard.message.contains("/conf/topology.yaml"), "{hazard:?}");
+            let hazard = eventless(magic, shown).unwrap();
+            assert!(hazard.message.contains(name) && hazard.message.contains(shown), "{hazard:?}");
             assert!(hazard.is_eventless() && hazard.level == level && hazard.help.contains("--poll-interval"));
         }
         for magic in [0xef53, 0x0102_1994, 0] {
-            assert_eq!(eventless(magic, path), None);
+            assert_eq!(eventless(magic, shown), None);
         }
     }
 
@@ -207,5 +210,27 @@ mod tests {
             let hazards = sources.hazards(sources.list().ok().as_ref(), &Attached::default());
             assert!(hazards.iter().all(Hazard::is_eventless), "{hazards:?}");
         }
+    }
+
+    #[test]
+    fn a_place_is_shown_as_it_was_given_through_whatever_links() {
+        use std::os::unix::fs::symlink;
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, file) = (temp.path().join("volume"), temp.path().join("volume/topology.yaml"));
+        std::fs::create_dir(&dir).unwrap();
+        symlink("..data/topology.yaml", &file).unwrap();
+        let sources = Sources::new([&dir, &file]);
+        let mut shown = Vec::new();
+        for generation in ["..b", "..a"] {
+            std::fs::create_dir(dir.join(generation)).unwrap();
+            std::fs::write(dir.join(generation).join("topology.yaml"), "").unwrap();
+            _ = std::fs::remove_file(dir.join("..data"));
+            symlink(generation, dir.join("..data")).unwrap();
+            let places = sources.places(sources.list().ok().as_ref(), &Attached::default());
+            assert!(places[1].0.ends_with(Path::new(generation).join("topology.yaml")), "{places:?}");
+            shown.push(places.into_iter().map(|(_, shown)| shown).collect::<Vec<_>>());
+        }
+        let given = [&dir, &file].map(|path| path.display().to_string());
+        assert_eq!(shown, [given.clone(), given]);
     }
 }

@@ -7,12 +7,9 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::list::{Listed, MAX_SIZE, Stamp};
+use super::list::{ATTEMPTS, Failure, Listed, MAX_ENTRIES, MAX_SIZE, Stamp};
 use super::paths::STDIN;
 use super::{Digest, Document, Listing, Obstacle, ReadError, Sources};
-
-/// How often files that change while they are read are read again.
-const ATTEMPTS: usize = 3;
 
 /// The files as they were read.
 #[derive(Clone, Debug)]
@@ -27,13 +24,6 @@ pub(crate) struct Reading {
     pub(crate) listing: Listing,
 }
 
-/// Why an attempt came to nothing.
-enum Failure {
-    /// The files are not those that were listed.
-    Changed,
-    Error(ReadError),
-}
-
 impl Sources {
     /// Reads all files, by name, each once. May block as long as the file systems do, and on standard input.
     pub fn read(&self) -> Result<Vec<Document>, ReadError> {
@@ -44,12 +34,14 @@ impl Sources {
     pub(crate) fn take(&self) -> Result<Reading, ReadError> {
         let stdin = if self.reads_stdin() { Some(read_stdin()?) } else { None };
         for _ in 0..ATTEMPTS {
-            let listing = self.list()?;
-            let documents: Result<Vec<_>, _> =
-                stdin.clone().map(Ok).into_iter().chain(listing.files.iter().map(read)).collect();
-            match documents {
+            let attempt = self.look(MAX_ENTRIES).and_then(|listing| {
+                let documents = stdin.clone().map(Ok).into_iter().chain(listing.files.iter().map(read));
+                let documents: Vec<_> = documents.collect::<Result<_, Failure>>()?;
+                Ok((listing, documents))
+            });
+            match attempt {
                 // Nothing moved between the two listings, so the documents are of one generation and none is torn.
-                Ok(documents) if self.list().as_ref() == Ok(&listing) => {
+                Ok((listing, documents)) if self.look(MAX_ENTRIES).is_ok_and(|now| now == listing) => {
                     let digests: Vec<_> = documents.iter().map(|document| Digest::of(&document.bytes)).collect();
                     let names = documents.iter().map(|document| &*document.name);
                     let digest = Digest::of_all(names.zip(digests.iter().copied()));
@@ -59,8 +51,7 @@ impl Sources {
                 Err(Failure::Error(error)) => return Err(error),
             }
         }
-        let path = self.names().into_iter().next().unwrap_or_default();
-        Err(ReadError::Unreadable { path, cause: Obstacle::Changing })
+        Err(self.changing())
     }
 }
 

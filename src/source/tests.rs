@@ -129,6 +129,22 @@ fn files_that_are_too_large_together_are_not_read() {
 }
 
 #[test]
+fn directories_with_too_many_entries_are_not_listed_to_the_end() {
+    let temp = tempfile::tempdir().unwrap();
+    for name in ["a.yaml", "b", "c"] {
+        fs::write(temp.path().join(name), "").unwrap();
+    }
+    fs::create_dir(temp.path().join("sub")).unwrap();
+    fs::write(temp.path().join("sub/d.yaml"), "").unwrap();
+    let sources = Sources::new([temp.path()]);
+    assert!(sources.look(5).is_ok());
+    let Err(list::Failure::Error(error)) = sources.look(4) else { panic!("there is no room for the last one") };
+    assert_eq!(**error.path(), *in_dir(temp.path(), "sub"));
+    assert!(error.to_string().contains("the directories have more than 4 entries together"), "{error}");
+    assert!(error.help().is_some());
+}
+
+#[test]
 fn a_file_that_may_not_be_read_says_so() {
     use std::os::unix::fs::PermissionsExt as _;
     let temp = tempfile::tempdir().unwrap();
@@ -183,4 +199,30 @@ fn two_files_are_never_of_two_generations() {
             assert_eq!(*sources.read().unwrap()[1].bytes, *last.to_string().as_bytes());
         });
     }
+}
+
+/// A file that is removed between finding its name and looking at it was not missing: the directory changed.
+#[test]
+fn an_entry_that_vanishes_while_the_directory_is_listed_is_no_verdict() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    fs::write(dir.join("a.yaml"), "a").unwrap();
+    let sources = Sources::new([dir]);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for number in 0..3_000 {
+                let (file, sub) = (dir.join(format!("{number}.yaml")), dir.join(format!("sub-{number}")));
+                fs::write(&file, "").unwrap();
+                fs::create_dir(&sub).unwrap();
+                fs::remove_file(file).unwrap();
+                fs::remove_dir(sub).unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            for error in [sources.read().err(), sources.list().err()].into_iter().flatten() {
+                assert!(matches!(error, ReadError::Unreadable { cause: Obstacle::Changing, .. }), "{error}");
+            }
+        }
+    });
+    assert_eq!(names(&sources.read().unwrap()), [in_dir(dir, "a.yaml")]);
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use chancery::reload::{Options, Verdict};
+use chancery::source::Digest;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::reload::{EVENTS, Meddler, POLL, Running, Volume, place, relink, replace};
@@ -143,6 +145,78 @@ async fn config_map_key_added_and_removed() {
     volume.swap(&[("a.yaml", "c")]);
     fs::remove_file(dir.path().join("b.yaml")).unwrap();
     running.serves("c").await;
+    running.end().await;
+}
+
+/// The link of a new key comes after the swap, and that of an old one goes after it: what is there meanwhile is no content.
+#[tokio::test(flavor = "multi_thread")]
+async fn config_map_links_that_follow_the_swap() {
+    let (dir, _) = place();
+    let dir = dir.path();
+    let patient = Options { settle: Duration::from_secs(1), ..EVENTS };
+    let mut volume = Volume { dir, generation: 0 };
+    volume.swap(&[("a.yaml", "1a ")]);
+    let running = Running::follow(&[dir], patient);
+    running.serves("1a ").await;
+    let swap = |generation: usize, names: &[&str]| {
+        let name = format!("..{generation}");
+        fs::create_dir(dir.join(&name)).unwrap();
+        for file in names {
+            fs::write(dir.join(&name).join(file).with_extension("yaml"), format!("{generation}{file} ")).unwrap();
+        }
+        relink(&dir.join("..data"), &name);
+    };
+    swap(2, &["a", "b"]);
+    sleep(patient.settle / 5).await;
+    symlink("..data/b.yaml", dir.join("b.yaml")).unwrap();
+    running.serves("2a 2b ").await;
+    swap(3, &["b"]);
+    sleep(patient.settle / 5).await;
+    fs::remove_file(dir.join("a.yaml")).unwrap();
+    running.serves("3b ").await;
+    assert_eq!(running.judged(), ["1a ", "2a 2b ", "3b "]);
+    assert_eq!(running.metric("chancery_reloads_total{result=\"missing\"}"), 0);
+    running.end().await;
+}
+
+/// Files of a followed directory may be links to another place, where one is replaced after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn links_of_a_directory_to_files_elsewhere() {
+    let (dir, _) = place();
+    let [conf, real] = ["conf", "real"].map(|name| dir.path().join(name));
+    for path in [&conf, &real] {
+        fs::create_dir(path).unwrap();
+    }
+    for name in ["a.yaml", "b.yaml"] {
+        fs::write(real.join(name), "1").unwrap();
+        symlink(real.join(name), conf.join(name)).unwrap();
+    }
+    let patient = Options { settle: Duration::from_secs(1), ..EVENTS };
+    let running = Running::follow(&[&conf], patient);
+    running.serves("11").await;
+    replace(&real.join("a.yaml"), "2");
+    sleep(patient.settle / 5).await;
+    replace(&real.join("b.yaml"), "2");
+    running.serves("22").await;
+    assert_eq!(running.judged(), ["11", "22"]);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn link_to_a_directory_that_is_not_there_yet() {
+    let (dir, _) = place();
+    let conf = dir.path().join("conf");
+    fs::create_dir(&conf).unwrap();
+    fs::write(conf.join("a.yaml"), "a").unwrap();
+    symlink("../later/more", conf.join("more")).unwrap();
+    let running = Running::serving(&conf, "a").await;
+    fs::create_dir(dir.path().join("staged")).unwrap();
+    fs::create_dir(dir.path().join("staged/more")).unwrap();
+    fs::write(dir.path().join("staged/more/b.yaml"), "b").unwrap();
+    fs::rename(dir.path().join("staged"), dir.path().join("later")).unwrap();
+    running.serves("ab").await;
+    fs::remove_dir_all(dir.path().join("later")).unwrap();
+    running.serves("a").await;
     running.end().await;
 }
 
@@ -375,6 +449,58 @@ async fn partial_file() {
     fs::write(&file, "two").unwrap();
     running.serves("two").await;
     assert_eq!(running.judged(), ["one", "bad beginning", "bad beginning and end", "two"]);
+    running.end().await;
+}
+
+/// Whoever asks for a reload while someone writes is told of the whole file.
+#[tokio::test(flavor = "multi_thread")]
+async fn request_while_a_writer_is_at_work() {
+    let (_dir, file) = place();
+    fs::write(&file, "one").unwrap();
+    let running = Running::serving(&file, "one").await;
+    let mut writer = File::create(&file).unwrap();
+    writer.write_all(b"two ").unwrap();
+    let trigger = running.trigger.clone();
+    let mut asked = JoinSet::new();
+    asked.spawn(async move { trigger.reload().await });
+    running.trigger.ring();
+    sleep(EVENTS.settle * 4).await;
+    assert!(asked.try_join_next().is_none(), "answered although the file is half written: {:?}", running.judged());
+    writer.write_all(b"halves").unwrap();
+    drop(writer);
+    let answer = asked.join_next().await.unwrap().unwrap().unwrap();
+    assert_eq!(answer.sources[0].sha256, Digest::of(b"two halves").to_string());
+    assert_eq!(running.judged(), ["one", "two halves"]);
+    running.end().await;
+}
+
+/// One that is not waited for any longer is warned of until it closes the file, whatever else leads to a reading.
+#[tokio::test(flavor = "multi_thread")]
+async fn request_while_a_writer_stalls() {
+    let (_dir, file) = place();
+    fs::write(&file, "one").unwrap();
+    let running = Running::serving(&file, "one").await;
+    let mut writer = File::create(&file).unwrap();
+    writer.write_all(b"bad").unwrap();
+    running.says_of("bad").await;
+    running.says_hazard("open-writer", true).await;
+    let is_told = || running.status.watch().hazards.iter().any(|hazard| hazard.code == "open-writer");
+    for _ in 0..2 {
+        running.trigger.reload().await.unwrap();
+        assert!(is_told(), "{:?}", running.status.watch());
+    }
+    let reads = running.metric("chancery_source_reads_total");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    eventually("a reading", async || {
+        let more = running.metric("chancery_source_reads_total");
+        holds(more > reads, more)
+    })
+    .await;
+    running.trigger.reload().await.unwrap();
+    assert!(is_told(), "{:?}", running.status.watch());
+    drop(writer);
+    running.says_hazard("open-writer", false).await;
+    assert_eq!(running.judged(), ["one", "bad"]);
     running.end().await;
 }
 

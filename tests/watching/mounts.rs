@@ -2,7 +2,7 @@
 
 use super::namespace::Namespace;
 use super::{has_warning, topology};
-use crate::reload::replace;
+use crate::reload::{Volume, replace};
 use crate::support::chancery::Chancery;
 
 /// Events, and looks between them.
@@ -105,6 +105,58 @@ async fn file_system_without_events() {
         assert_eq!(logged(&chancery, code), 1, "{}", chancery.stderr());
     }
     chancery.stop().await;
+}
+
+/// It is told once, although each generation lies in a directory of another name.
+#[tokio::test]
+async fn file_system_without_events_of_a_config_map() {
+    let mut namespace = Namespace::new().await;
+    for name in ["1", "2", "3"] {
+        namespace.write(name, &topology(name));
+    }
+    namespace.run("mkdir t m; mount -t tmpfs none t; mkdir t/lower t/upper t/work").await;
+    namespace.run("mount -t overlay none -o lowerdir=t/lower,upperdir=t/upper,workdir=t/work m").await;
+    let swap = |name: &str| {
+        format!("mkdir m/..{name}; cp {name} m/..{name}/topology.yaml; ln -s ..{name} m/..tmp; mv -T m/..tmp m/..data")
+    };
+    namespace.run(&format!("{}; ln -s ..data/topology.yaml m/topology.yaml", swap("1"))).await;
+    let chancery = namespace.serve("m/topology.yaml", EVENTS.to_vec()).await;
+    chancery.until_revision(1).await;
+    for revision in [2, 3] {
+        namespace.run(&format!("{}; rm -r m/..{}", swap(&revision.to_string()), revision - 1)).await;
+        chancery.until_revision(revision).await;
+    }
+    let status = chancery.until("a hint", |status| has_warning(status, "no-events")).await;
+    let given = namespace.path("m/topology.yaml").display().to_string();
+    assert!(status["watch"].to_string().contains(&format!("`{given}` is on an overlay")), "{status}");
+    assert_eq!(logged(&chancery, "no-events"), 1, "{}", chancery.stderr());
+    chancery.stop().await;
+}
+
+/// There may be room for one set of watches and not for two.
+#[tokio::test]
+async fn room_for_a_single_set_of_watches() {
+    for limit in ["max_inotify_instances", "max_inotify_watches"] {
+        let mut namespace = Namespace::new().await;
+        std::fs::create_dir(namespace.path("volume")).unwrap();
+        let dir = namespace.path("volume");
+        let mut volume = Volume { dir: &dir, generation: 0 };
+        volume.swap(&[("topology.yaml", &topology("1"))]);
+        // One for each directory on the way, and one for the file.
+        let watches = dir.join("topology.yaml").canonicalize().unwrap().components().count();
+        let room = if limit == "max_inotify_watches" { watches } else { 1 };
+        namespace.run(&format!("echo {room} > /proc/sys/user/{limit}")).await;
+        let chancery = namespace.serve("volume/topology.yaml", EVENTS.to_vec()).await;
+        chancery.until_revision(1).await;
+        for revision in 2..6 {
+            volume.swap(&[("topology.yaml", &topology(&revision.to_string()))]);
+            chancery.until_revision(revision).await;
+        }
+        let status = chancery.status().await;
+        assert_eq!((&status["watch"]["mode"], &status["watch"]["missed_changes"]), (&"events".into(), &0.into()));
+        assert_eq!(logged(&chancery, "not-watched"), 0, "{limit}: {}", chancery.stderr());
+        chancery.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -87,6 +87,31 @@ async fn directory_fifo_loop_denied_large_non_utf8_or_bom() {
     chancery.stop().await;
 }
 
+/// The root of a volume of its own holds a directory that only root may list.
+#[tokio::test]
+async fn lost_and_found_and_a_directory_that_may_not_be_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let allow = |name: &str, mode| {
+        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    fs::write(dir.path().join("topology.yaml"), topology("0")).unwrap();
+    fs::create_dir(dir.path().join("lost+found")).unwrap();
+    allow("lost+found", 0o000);
+    let within = ["unshare", "-U"].map(str::to_owned).to_vec();
+    let chancery = Chancery::serve_with(dir.path(), Options { within, ..Options::default() }).await;
+    chancery.until_revision(1).await;
+    let more = dir.path().join("staged.tmp");
+    fs::create_dir(&more).unwrap();
+    allow("staged.tmp", 0o000);
+    fs::rename(more, dir.path().join("more")).unwrap();
+    is_refused(&chancery, "a closed directory", "unreadable", "/more: cannot be read: permission denied").await;
+    let status = chancery.status().await;
+    assert!(status["error"].as_str().unwrap().contains("list the directory, or keep it elsewhere"), "{status}");
+    allow("more", 0o755);
+    chancery.until("it can be listed", |status| status["verdict"] == "unchanged").await;
+    chancery.stop().await;
+}
+
 #[tokio::test]
 async fn queue_overflow() {
     let dir = tempfile::tempdir().unwrap();

@@ -69,6 +69,10 @@ pub(super) struct Disk {
     is_new: bool,
     /// What was good since the last pause.
     good: BTreeSet<Clusters>,
+    /// The file that someone is writing, and what is in it so far.
+    begun: Option<(&'static str, Content)>,
+    /// What would be good if halves were.
+    halves: BTreeSet<Clusters>,
     generation: u64,
 }
 
@@ -107,7 +111,32 @@ impl Disk {
         self.note();
     }
 
+    /// Someone begins to write a file; until it is ended, nothing that is there may be taken for the whole.
+    pub(super) fn begin(&mut self, key: &'static str, begun: Content) {
+        self.blocked.remove(key);
+        self.files.remove(key);
+        self.begun = Some((key, begun));
+        self.note();
+    }
+
+    /// It is ended. The halves count if it took so long that nobody had to wait for it.
+    pub(super) fn end(&mut self, content: Content, took_too_long: bool) {
+        let (key, _) = self.begun.take().expect("it was begun");
+        let halves = std::mem::take(&mut self.halves);
+        if took_too_long {
+            self.good.extend(halves);
+        }
+        self.put(key, Some(content));
+    }
+
     fn note(&mut self) {
+        if let Some((key, begun)) = &self.begun {
+            let mut files = self.files.clone();
+            files.insert(*key, begun.clone());
+            self.halves.extend(clusters(&files).filter(|_| self.blocked.is_empty()));
+            self.is_new = false;
+            return;
+        }
         self.good.extend(self.clusters());
         let texts = self.files.values().map(|content| content.text.clone()).collect();
         self.is_new = self.ever.insert(texts) && self.is_there();
@@ -120,13 +149,12 @@ impl Disk {
 
     /// Whether there is something to read.
     pub(super) fn is_there(&self) -> bool {
-        self.blocked.is_empty() && !self.files.is_empty()
+        self.begun.is_none() && self.blocked.is_empty() && !self.files.is_empty()
     }
 
     /// What the files lead to, if they are good.
     pub(super) fn clusters(&self) -> Option<Clusters> {
-        let all: Option<Vec<_>> = self.files.values().map(|content| content.clusters.clone()).collect();
-        all.filter(|_| self.is_there()).map(|all| all.into_iter().flatten().collect())
+        clusters(&self.files).filter(|_| self.is_there())
     }
 
     /// All that was good since the pause before, and then.
@@ -148,4 +176,9 @@ impl Disk {
             status.error.is_some()
         }
     }
+}
+
+fn clusters(files: &BTreeMap<&'static str, Content>) -> Option<Clusters> {
+    let all: Option<Vec<_>> = files.values().map(|content| content.clusters.clone()).collect();
+    all.map(|all| all.into_iter().flatten().collect())
 }

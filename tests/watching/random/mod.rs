@@ -42,6 +42,14 @@ trait Layout {
     /// Does something, and writes down what is then on disk.
     fn operate(&mut self, random: &mut Random, disk: &mut Disk);
 
+    /// Whether nothing that was begun is to be ended.
+    fn is_at_rest(&self) -> bool {
+        true
+    }
+
+    /// Everything that was done so far was noticed.
+    fn paused(&mut self) {}
+
     /// Whether several files are replaced in one step, so that each content has files of one generation only.
     fn is_atomic(&self) -> bool;
 }
@@ -78,6 +86,9 @@ struct Tally {
     longest_wait: Duration,
 }
 
+/// A writer who takes longer than this may be cut short: within two seconds, less what a busy machine may lose.
+const SLOW: Duration = Duration::from_millis(1_500);
+
 async fn survives(start: impl FnOnce(&mut Disk) -> Box<dyn Layout>) {
     let seed = seed();
     eprintln!("SEED={seed}");
@@ -102,8 +113,11 @@ async fn survives(start: impl FnOnce(&mut Disk) -> Box<dyn Layout>) {
         for step in 0.. {
             layout.operate(&mut random, &mut disk);
             tally.operations += 1;
+            if random.below(20) == 0 {
+                running.trigger.ring();
+            }
             // It ends with something that can be told from all that was before.
-            if step >= burst && (disk.is_new() || (was_there && !disk.is_there())) {
+            if step >= burst && layout.is_at_rest() && (disk.is_new() || (was_there && !disk.is_there())) {
                 break;
             }
         }
@@ -134,6 +148,7 @@ async fn survives(start: impl FnOnce(&mut Disk) -> Box<dyn Layout>) {
             tally.bad_pauses += 1;
         }
         disk.pause();
+        layout.paused();
     }
     eprintln!("{tally:?}");
     assert!(tally.good_pauses > 10 && tally.bad_pauses > 5 && tally.snapshots > 10, "{tally:?}");

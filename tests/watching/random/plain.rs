@@ -5,13 +5,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
-use super::Layout;
 use super::disk::{Content, Disk};
+use super::{Layout, SLOW};
 use crate::reload::{place, replace};
 use crate::state::Random;
 
@@ -20,6 +20,21 @@ pub(super) struct Plain {
     keys: &'static [&'static str],
     /// What was moved aside.
     aside: BTreeMap<&'static str, Content>,
+    /// A file that is being written.
+    unfinished: Option<Unfinished>,
+    /// Whether the watches may be on another directory still, from which no writer is heard.
+    moved: bool,
+}
+
+/// A file of which a part is written.
+struct Unfinished {
+    key: &'static str,
+    writer: File,
+    rest: String,
+    content: Content,
+    since: Instant,
+    /// How many other operations come before it is ended.
+    left: u64,
 }
 
 impl Plain {
@@ -34,7 +49,7 @@ impl Plain {
     }
 
     fn new(keys: &'static [&'static str], disk: &mut Disk) -> Self {
-        let plain = Self { root: place().0, keys, aside: BTreeMap::new() };
+        let plain = Self { root: place().0, keys, aside: BTreeMap::new(), unfinished: None, moved: true };
         let files = plain.fill("conf", disk.generation());
         disk.replace(files);
         plain
@@ -104,6 +119,53 @@ impl Plain {
             _ => replace(&file, &content.text),
         }
         disk.put(key, Some(content));
+    }
+
+    /// Begins to write a file in place, or a new one.
+    fn begin(&mut self, key: &'static str, random: &mut Random, disk: &mut Disk) {
+        let content = Content::good(key, disk.generation());
+        let begun = content.begun(random);
+        let rest = content.text[begun.text.len()..].to_owned();
+        let mut writer = File::create(self.at(key)).unwrap();
+        writer.write_all(begun.text.as_bytes()).unwrap();
+        disk.begin(key, begun);
+        let (since, left) = (Instant::now(), random.below(5) + 1);
+        self.unfinished = Some(Unfinished { key, writer, rest, content, since, left });
+    }
+
+    /// Does something else than what would end the writing, or ends it.
+    fn go_on(&mut self, mut unfinished: Unfinished, random: &mut Random, disk: &mut Disk) {
+        if unfinished.left == 0 {
+            let Unfinished { rest, content, mut writer, since, .. } = unfinished;
+            writer.write_all(rest.as_bytes()).unwrap();
+            drop(writer);
+            disk.end(content, since.elapsed() > SLOW);
+            return;
+        }
+        unfinished.left -= 1;
+        let key = self.keys[usize::try_from(random.below(self.keys.len() as u64)).unwrap()];
+        if key == unfinished.key {
+            match random.below(3) {
+                0 => self.make_noise(),
+                1 => _ = fs::read(self.at(key)).unwrap(),
+                _ => fs::set_permissions(self.at(key), fs::Permissions::from_mode(0o644)).unwrap(),
+            }
+        } else {
+            self.clear(key, disk);
+            if random.below(3) == 0 {
+                self.remove(key, disk);
+            } else {
+                let content = Content::any(random, key, disk.generation());
+                self.write(key, content, random, disk);
+            }
+        }
+        self.unfinished = Some(unfinished);
+    }
+
+    fn make_noise(&self) {
+        let noise = self.at("noise").with_extension("yaml~");
+        fs::write(&noise, "noise").unwrap();
+        fs::remove_file(noise).unwrap();
     }
 
     /// Puts something in the place of a file that is none.
@@ -180,15 +242,32 @@ impl Layout for Plain {
         false
     }
 
+    fn is_at_rest(&self) -> bool {
+        self.unfinished.is_none()
+    }
+
+    fn paused(&mut self) {
+        self.moved = false;
+    }
+
     fn operate(&mut self, random: &mut Random, disk: &mut Disk) {
+        if let Some(unfinished) = self.unfinished.take() {
+            return self.go_on(unfinished, random, disk);
+        }
         let key = self.keys[usize::try_from(random.below(self.keys.len() as u64)).unwrap()];
         self.clear(key, disk);
         let old = disk.file(key).cloned();
         match (random.below(24), old) {
             (0, _) => self.remove(key, disk),
             (1, _) => self.obstruct(key, random, disk),
-            (2, _) => self.swap_parent(random, disk),
-            (3, _) => self.make_parent_again(disk),
+            (2, _) => {
+                self.moved = true;
+                self.swap_parent(random, disk);
+            }
+            (3, _) => {
+                self.moved = true;
+                self.make_parent_again(disk);
+            }
             (4, Some(old)) => {
                 fs::rename(self.at(key), self.at(key).with_extension("aside")).unwrap();
                 self.aside.insert(key, old);
@@ -209,11 +288,8 @@ impl Layout for Plain {
                 file.write_all(&new.text.as_bytes()[old.text.len()..]).unwrap();
                 disk.put(key, Some(new));
             }
-            (12, _) => {
-                let noise = self.at("noise").with_extension("yaml~");
-                fs::write(&noise, "noise").unwrap();
-                fs::remove_file(noise).unwrap();
-            }
+            (12, _) => self.make_noise(),
+            (13 | 14, _) if !self.moved => self.begin(key, random, disk),
             _ => {
                 let content = Content::any(random, key, disk.generation());
                 self.write(key, content, random, disk);

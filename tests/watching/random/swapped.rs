@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tempfile::TempDir;
 
-use super::Layout;
 use super::disk::{Content, Disk};
+use super::{HASTY, Layout};
 use crate::reload::{Volume, place, relink};
 use crate::state::Random;
 
@@ -62,11 +62,13 @@ fn make_noise(dir: &Path) {
 pub(super) struct ConfigMap {
     root: TempDir,
     generation: usize,
+    /// Whether the watches may have been lost, so that a swap is not heard.
+    moved: bool,
 }
 
 impl ConfigMap {
     pub(super) fn new(disk: &mut Disk) -> Self {
-        let mut config_map = Self { root: place().0, generation: 0 };
+        let mut config_map = Self { root: place().0, generation: 0, moved: true };
         fs::create_dir(config_map.followed()).unwrap();
         let generation = disk.generation();
         config_map.swap(KEYS.iter().map(|key| (*key, Content::good(key, generation))).collect(), disk);
@@ -77,31 +79,35 @@ impl ConfigMap {
         let dir = self.followed();
         let linked = |key: &str| dir.join(file_name(key)).is_symlink();
         let stale: Vec<_> = KEYS.into_iter().filter(|key| linked(key) && !files.contains_key(key)).collect();
-        // A link that leads nowhere is an error. The others come after the swap, one by one.
         let mut shown: Files = files.iter().filter(|(key, _)| linked(key)).map(|(k, v)| (*k, v.clone())).collect();
-        if stale.is_empty() {
-            disk.replace(shown.clone());
-        }
         let texts: Vec<_> = files.iter().map(|(key, content)| (file_name(key), &*content.text)).collect();
         let named: Vec<_> = texts.iter().map(|(name, text)| (&**name, *text)).collect();
         let mut volume = Volume { dir: &dir, generation: self.generation };
+        let started = Instant::now();
         volume.swap(&named);
         self.generation = volume.generation;
         for key in &stale {
             fs::remove_file(dir.join(file_name(key))).unwrap();
         }
-        for (key, content) in files {
-            if shown.insert(key, content).is_none() && stale.is_empty() {
+        // The links of new files come after the swap, one by one. They are waited for, unless they take too long. One that
+        // leads nowhere is an error.
+        if stale.is_empty() && (self.moved || started.elapsed() > HASTY.settle) {
+            for (key, content) in &files {
                 disk.replace(shown.clone());
+                shown.insert(*key, content.clone());
             }
         }
-        disk.replace(shown);
+        disk.replace(files);
     }
 }
 
 impl Layout for ConfigMap {
     fn followed(&self) -> PathBuf {
         self.root.path().join("volume")
+    }
+
+    fn paused(&mut self) {
+        self.moved = false;
     }
 
     fn is_atomic(&self) -> bool {
@@ -123,6 +129,7 @@ impl Layout for ConfigMap {
                 }
             }
             4 => {
+                self.moved = true;
                 let away = dir.with_extension("away");
                 fs::rename(&dir, &away).unwrap();
                 fs::rename(away, dir).unwrap();
