@@ -8,6 +8,7 @@ mod attached;
 mod bad_input;
 mod check_envoy;
 mod cli;
+mod conformance;
 mod corpus;
 mod delta;
 mod envoy;
