@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of the programs it ran")]
 
+mod admission;
 mod asked;
 mod attached;
 mod bad_input;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
+use super::admission::Admission;
 use super::clients::{Client, ClientStatus, Clients, KindState, KindStatus, Nack, Wait, WaitReason};
 use super::codec::Outgoing;
 use super::gate::{Gates, Hold, Waiting};
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     pub(super) withhold: Option<Withhold>,
     /// How often clients are asked to report their load.
     pub(super) load_interval: Duration,
+    /// Set if there is a limit to how many streams come in a second.
+    pub(super) admission: Option<Admission>,
 }
 
 impl std::fmt::Debug for Shared {
