@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::gate::{Gates, Hold, Waiting, builds_on, leads_to};
 use super::ledger::InFlight;
-use super::track::{Answer, Payload, Permit, Track};
+use super::track::{Answer, Missing, Payload, Permit, Track};
 use super::{Protocol, Request, delta, sotw};
 use crate::envoy::Kind;
 use crate::snapshot::{Group, Resource, Resources, Version};
@@ -19,7 +19,7 @@ pub(super) struct Response {
     pub(super) version: Version,
     pub(super) nonce: u64,
     pub(super) resources: Vec<Arc<Resource>>,
-    /// Only in incremental responses.
+    /// What is gone, or never was: `removed_resources`, or `resource_errors` in the state of the world.
     pub(super) removed: Vec<Arc<str>>,
     /// It is sent although an earlier response was not answered in time.
     pub(super) impatient: bool,
@@ -37,11 +37,26 @@ pub(super) struct Conversation {
     grace: Option<Instant>,
     /// The endpoints of clusters that were sent before the client asked for any endpoints.
     awaited: BTreeSet<Arc<str>>,
+    missing: Missing,
 }
 
 impl Conversation {
     pub(super) fn new(protocol: Protocol, gates: Gates) -> Self {
-        Self { protocol, tracks: BTreeMap::new(), nonce: 0, gates, grace: None, awaited: BTreeSet::new() }
+        Self {
+            protocol,
+            tracks: BTreeMap::new(),
+            nonce: 0,
+            gates,
+            grace: None,
+            awaited: BTreeSet::new(),
+            missing: Missing::Unsaid,
+        }
+    }
+
+    /// Also tells of names that do not exist where that is all there is to say. To be called before the first request:
+    /// in the state of the world, Envoys ignore it, and older ones refuse a response without resources.
+    pub(super) fn tell_missing(&mut self) {
+        self.missing = Missing::Said;
     }
 
     /// Takes a request. `doubts` is asked on the first incremental request of a kind only.
@@ -52,7 +67,8 @@ impl Conversation {
         now: Instant,
         doubts: impl FnOnce() -> Option<BTreeSet<Arc<str>>>,
     ) -> Answer {
-        let track = self.tracks.entry(kind).or_insert_with(|| Track::new(kind));
+        let missing = self.missing;
+        let track = self.tracks.entry(kind).or_insert_with(|| Track { missing, ..Track::new(kind) });
         let answer = match request {
             Request::Sotw(request) => sotw::hear(track, request),
             Request::Delta(request) => delta::hear(track, request, doubts),

@@ -34,6 +34,9 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Unknown type URLs that are remembered, so that each is logged once.
 const MAX_UNKNOWN_TYPES: usize = 16;
 
+/// What an Envoy calls itself.
+const ENVOY: &str = "envoy";
+
 /// What all streams of a server share.
 pub(super) struct Shared {
     /// For what is asked of the server as a whole; streams serve what the rollout says.
@@ -293,6 +296,9 @@ impl Session {
             service = status.service,
             "client connected"
         );
+        if node.user_agent_name != ENVOY {
+            self.conversation.tell_missing();
+        }
         let client = self.shared.clients.register(status, self.ask.clone());
         let (id, fields) = (node.id.as_str().into(), node::fields(node));
         let member = self.shared.rollout.join(client.id(), &fields, &self.peer);

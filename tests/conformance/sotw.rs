@@ -6,7 +6,7 @@ use chancery::envoy::Kind;
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 
 use super::{FENCE, Row, Scenario, heard, publish};
-use crate::support::xds_client::{Fixture, Sotw, bodies, node, strings};
+use crate::support::xds_client::{Fixture, Sotw, bodies, missing, node, strings};
 
 const NOTHING: [&str; 0] = [];
 
@@ -167,6 +167,7 @@ pub(super) async fn run(row: Row) {
         Scenario::SubsetAfterACreation | Scenario::CreatedName => {
             client.want(kind, &["A", "B", "D"]).await;
             assert_eq!(client.receive(kind).await, ["A@v1", "B@v1"]);
+            assert_eq!(missing(&client.kinds[&kind].last), ["D"], "the suite does not ask for this");
             publish(&fixture, kind, &["D"], "v2");
             let seen = client.receive(kind).await;
             if row.scenario == Scenario::CreatedName {
@@ -174,6 +175,7 @@ pub(super) async fn run(row: Row) {
             } else {
                 assert_eq!(seen, ["A@v1", "B@v1", "D@v2"]);
             }
+            assert_eq!(missing(&client.kinds[&kind].last), NOTHING);
         }
         Scenario::TwoKinds => {
             let names: &[&str] = if kind.is_full_state() { &[] } else { &["A", "B", "C"] };
