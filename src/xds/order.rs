@@ -126,6 +126,9 @@ impl Conversation {
         if kind == Kind::Cluster {
             self.force_endpoints(&news, set);
         }
+        if kind == Kind::Route {
+            self.force_virtual_hosts(&news);
+        }
         Some(Response { kind, version, nonce: self.nonce, resources, removed, impatient })
     }
 
@@ -212,6 +215,17 @@ impl Conversation {
         // Where endpoints are asked for on another stream, or never, this would else grow with every new cluster.
         let current: BTreeSet<_> = set.iter().filter_map(|cluster| cluster.traits.eds_service.as_ref()).collect();
         self.awaited.retain(|service| current.contains(service));
+    }
+
+    /// An Envoy that takes a route table anew forgets the virtual hosts that it asked for one by one.
+    fn force_virtual_hosts(&mut self, tables: &[Arc<Resource>]) {
+        let Some(hosts) = self.tracks.get_mut(&Kind::VirtualHost) else { return };
+        // "<route configuration>/<host>", and a route configuration may have a slash in its name.
+        let is_of = |host: &str| {
+            let table = host.rsplit_once('/').map(|(table, _)| table);
+            tables.iter().any(|it| Some(&*it.name) == table)
+        };
+        hosts.forced.extend(hosts.subscription.names().iter().filter(|name| is_of(name)).cloned());
     }
 
     /// Whether everything that the group holds and the client asks for has been said.

@@ -217,6 +217,8 @@ impl Track {
         });
         let differs = |(name, resource): &(Arc<str>, Option<&Arc<Resource>>)| match resource {
             Some(resource) => !self.ledger.offered(resource),
+            // A listener that drains still looks its filters up, and answers 500 without. An Envoy drops itself what it needs no more.
+            None if self.kind == Kind::ExtensionConfig => false,
             None => matches!(self.ledger.told(name), Some(Told::Is(_) | Told::Other)),
         };
         desired.filter(differs).collect()
