@@ -27,6 +27,7 @@ mod services;
 mod soak;
 mod sotw;
 mod state;
+mod statements;
 mod stories;
 mod support;
 mod watching;
