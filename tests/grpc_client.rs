@@ -23,6 +23,12 @@ use crate::support::{eventually, holds, tools};
 /// How the names of servers' listeners begin in our bootstrap; their address follows.
 pub(crate) const SERVER: &str = "grpc/server?xds.resource.listening_address=";
 
+/// What is said of a name that does not exist.
+const MISSING: &str = "the control plane has no resource of this name";
+
+/// Without it, gRPC does not look at what a control plane says of single names.
+const HEARS_ERRORS: (&str, &str) = ("GRPC_EXPERIMENTAL_XDS_DATA_ERROR_HANDLING", "true");
+
 /// `greeter.py` as a server or as a client.
 struct Greeter {
     process: Child,
@@ -247,6 +253,88 @@ clusters:
     chancery.stop().await;
     // What a client holds, it keeps.
     assert_eq!(client.call("again").await, "hello again from second");
+}
+
+/// A topology in which a name is a gRPC service that one cluster provides.
+fn service(name: &str, cluster: &str, port: &str) -> String {
+    format!(
+        "version: 1
+static_resources: {{clusters: [elsewhere]}}
+listeners:
+- name: {name}
+  api_listener:
+    routes:
+    - match: {{prefix: /helloworld.Greeter/}}
+      route: {{cluster: {cluster}}}
+clusters:
+- name: greeter
+  type: EDS
+  endpoints: [\"127.0.0.1:{port}\"]
+"
+    )
+}
+
+/// gRPC takes what is missing at first for late, and waits longer than the calls here may take.
+#[tokio::test]
+async fn x3_a_service_that_does_not_exist_fails_at_once_and_works_once_it_does() {
+    let mut server = Greeter::start("serve", &["a server"], &[]);
+    let port = server.line().await;
+    let mut file = File::new(Edit::Rename, &service("another:1", "greeter", &port));
+    let chancery = Chancery::serve(&file.path()).await;
+    let bootstrap = bootstrap(&chancery.xds().to_string(), "client-1").await;
+    let environment = [("GRPC_XDS_BOOTSTRAP_CONFIG", bootstrap.as_str()), HEARS_ERRORS];
+    let mut client = Greeter::start("call", &["xds:///greeter.example:50051"], &environment);
+    let answer = client.call("world").await;
+    assert!(answer.starts_with("UNAVAILABLE") && answer.contains("greeter.example:50051"), "{answer}");
+    assert!(answer.contains(MISSING), "{answer}");
+    file.write(&service("greeter.example:50051", "elsewhere", &port));
+    eventually("the cluster to be the one that is missed", async || {
+        let answer = client.call("world").await;
+        assert!(answer.starts_with("UNAVAILABLE"), "{answer}");
+        holds(answer.contains("elsewhere") && answer.contains(MISSING), answer)
+    })
+    .await;
+    file.write(&service("greeter.example:50051", "greeter", &port));
+    client.until("hello world from a server").await;
+    chancery.stop().await;
+}
+
+#[tokio::test]
+async fn x3_a_removed_service_fails_at_once() {
+    a_removed_service_fails_at_once(|bootstrap| bootstrap, &[], "does not exist").await;
+}
+
+/// A gRPC that hears of errors keeps what it has, unless it is told not to.
+#[tokio::test]
+async fn x3_a_removed_service_fails_at_once_where_errors_are_heard_and_shall_count() {
+    let strict = |bootstrap: String| {
+        assert!(bootstrap.contains("\"xds_v3\""), "{bootstrap}");
+        bootstrap.replace("\"xds_v3\"", "\"xds_v3\", \"fail_on_data_errors\"")
+    };
+    a_removed_service_fails_at_once(strict, &[HEARS_ERRORS], MISSING).await;
+}
+
+async fn a_removed_service_fails_at_once(
+    change: impl FnOnce(String) -> String,
+    besides: &[(&str, &str)],
+    reason: &str,
+) {
+    let mut server = Greeter::start("serve", &["a server"], &[]);
+    let port = server.line().await;
+    let mut file = File::new(Edit::Rename, &service("greeter.example:50051", "greeter", &port));
+    let chancery = Chancery::serve(&file.path()).await;
+    let bootstrap = change(bootstrap(&chancery.xds().to_string(), "client-1").await);
+    let environment = [&[("GRPC_XDS_BOOTSTRAP_CONFIG", &*bootstrap)], besides].concat();
+    let mut client = Greeter::start("call", &["xds:///greeter.example:50051"], &environment);
+    client.until("hello world from a server").await;
+    file.write(&service("another:1", "greeter", &port));
+    eventually("the service to be gone", async || {
+        let answer = client.call("world").await;
+        assert!(!answer.starts_with("DEADLINE_EXCEEDED"), "{answer}");
+        holds(answer.starts_with("UNAVAILABLE") && answer.contains(reason), answer)
+    })
+    .await;
+    chancery.stop().await;
 }
 
 /// What an xDS client of this id is given as its environment.

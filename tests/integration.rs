@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of the programs it ran")]
 
+mod admission;
 mod asked;
 mod attached;
 mod bad_input;
 mod check_envoy;
 mod cli;
+mod conformance;
 mod corpus;
 mod delta;
 mod envoy;
@@ -25,6 +27,7 @@ mod services;
 mod soak;
 mod sotw;
 mod state;
+mod statements;
 mod stories;
 mod support;
 mod watching;

@@ -35,7 +35,10 @@ type Views = Arc<Mutex<BTreeMap<usize, u32>>>;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_streams_follow_a_thousand_edits() {
     let mut file = File::new(Edit::Rename, &topology(0));
-    let options = Options { flags: vec!["--poll-interval", "0s", "--settle", "10ms"], ..Options::default() };
+    let options = Options {
+        flags: vec!["--poll-interval", "0s", "--settle", "10ms", "--max-new-streams-per-second", "0"],
+        ..Options::default()
+    };
     let chancery = Chancery::serve_with(&file.path(), options).await;
     let channel = Endpoint::from_shared(format!("http://{}", chancery.xds())).unwrap();
 

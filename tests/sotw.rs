@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::config::core::v3::{Extension, Node};
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 use tonic::Code;
 
-use crate::support::xds_client::{ADS, Fixture, Sotw, Stream, bodies, node};
+use crate::support::xds_client::{ADS, Fixture, Sotw, Stream, bodies, missing, node};
 use crate::support::{eventually, holds};
 
 /// A route that is asked for last, so that its answer proves that nothing else was due.
@@ -135,6 +135,32 @@ async fn g14_a_type_that_is_not_served_does_not_end_the_stream() {
     stream.want(Kind::Cluster, &[]).await;
     assert_eq!(bodies(&stream.receive().await), ["1"]);
     assert!(fixture.metrics().contains("chancery_xds_requests_total{type=\"other\"} 1"));
+}
+
+#[tokio::test]
+async fn r4_x3_what_is_missing_is_told_to_all_but_envoys_where_there_is_nothing_else_to_say() {
+    let fixture = Fixture::start().await;
+    fixture.publish(&[(Kind::Route, FENCE, FENCE)]);
+    for (user_agent_name, told) in [("envoy", false), ("gRPC C-core", true), ("", true)] {
+        let mut stream = fixture.sotw(ADS).await;
+        let node = Some(Node { user_agent_name: user_agent_name.into(), ..node().unwrap() });
+        let want = |kind: Kind| DiscoveryRequest {
+            node: node.clone(),
+            type_url: kind.type_url().into(),
+            resource_names: vec!["gone".into()],
+            ..Default::default()
+        };
+        for kind in [Kind::Endpoint, Kind::Secret, Kind::Listener] {
+            stream.send(want(kind)).await;
+            if told || kind.is_full_state() {
+                let response = stream.receive().await;
+                assert_eq!((&*response.type_url, bodies(&response)), (kind.type_url(), vec![]));
+                assert_eq!(missing(&response), ["gone"], "{user_agent_name} {kind}");
+                stream.ack(&response, &["gone"]).await;
+            }
+        }
+        assert_silent(&mut stream).await;
+    }
 }
 
 #[tokio::test]
@@ -341,7 +367,7 @@ async fn many_streams_fit_on_one_connection() {
 }
 
 #[tokio::test]
-async fn other_methods_are_unimplemented() {
+async fn x9_other_methods_are_unimplemented() {
     let fixture = Fixture::start().await;
     let outcome = Stream::<DiscoveryRequest, DiscoveryRequest>::try_open(
         fixture.channel().await,

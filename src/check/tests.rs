@@ -156,3 +156,10 @@ fn a_part_that_says_it_is_something_else_is_refused() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("error[unknown-field]: `@type` stands only in a google.protobuf.Any"), "{told:?}");
 }
+
+/// Envoy accepts it, and answers 503.
+#[test]
+fn o9_a_route_to_a_cluster_that_does_not_exist_is_found_before_it_is_served() {
+    let text = "listeners: [{name: l, address: '127.0.0.1:1', routes: [{route: gone}]}]";
+    assert_eq!(told(text), ["2:64: error[unknown-cluster]: cluster `gone` is not defined"]);
+}

@@ -70,6 +70,12 @@ pub(super) struct Serve {
     #[command(flatten)]
     changes: Changes,
 
+    /// New clients that are taken on in a second; those beyond it are told to try again, and the others are not held up. A
+    /// client is an aggregated stream, or a connection whose streams are of one type each; 0 is no limit [default: 15, and 5
+    /// for each core, 100 at most]
+    #[arg(long, value_name = "N", env = "CHANCERY_MAX_NEW_STREAMS_PER_SECOND")]
+    max_new_streams_per_second: Option<u32>,
+
     /// Send private keys although `--listen` is neither loopback nor a Unix socket, where anyone on the way can read them
     #[arg(long, env = "CHANCERY_ALLOW_PLAINTEXT_SECRETS", value_parser = FalseyValueParser::new())]
     allow_plaintext_secrets: bool,
@@ -144,6 +150,7 @@ impl Serve {
             state_dir,
             max_removed_percent,
             changes,
+            max_new_streams_per_second,
             allow_plaintext_secrets,
             logging: _,
         } = self;
@@ -170,7 +177,10 @@ impl Serve {
         let status = Arc::new(StatusCell::new(names.clone()));
         let clients = Arc::new(Clients::new());
 
-        let options = xds::Options { gates, rollout, allow_plaintext_secrets, ..xds::Options::default() };
+        let mut options = xds::Options { gates, rollout, allow_plaintext_secrets, ..xds::Options::default() };
+        if let Some(limit) = max_new_streams_per_second {
+            options.max_new_streams_per_second = limit;
+        }
         let metrics = xds::Metrics::register(&mut registry);
         let xds = xds::Server::bind(&listen, Arc::clone(&store), Arc::clone(&clients), metrics, options);
         let xds = xds.await.with_context(|| format!("cannot listen for xDS on {listen}"))?;

@@ -23,13 +23,14 @@ pub(super) struct Outgoing {
     pub(super) identifier: Arc<str>,
 }
 
-/// Field numbers and wire types of `DiscoveryResponse` and `DeltaDiscoveryResponse`; all fields are length-delimited.
+/// Field numbers of `DiscoveryResponse`, `DeltaDiscoveryResponse` and what is in them; all but a status code are length-delimited.
 mod field {
     pub(super) const VERSION: u32 = 1;
     pub(super) const RESOURCES: u32 = 2;
     pub(super) const TYPE_URL: u32 = 4;
     pub(super) const NONCE: u32 = 5;
     pub(super) const SOTW_CONTROL_PLANE: u32 = 6;
+    pub(super) const SOTW_RESOURCE_ERRORS: u32 = 7;
     pub(super) const DELTA_REMOVED: u32 = 6;
     pub(super) const DELTA_CONTROL_PLANE: u32 = 7;
 
@@ -38,6 +39,41 @@ mod field {
     pub(super) const RESOURCE_NAME: u32 = 3;
 
     pub(super) const CONTROL_PLANE_IDENTIFIER: u32 = 1;
+
+    pub(super) const ERROR_NAME: u32 = 1;
+    pub(super) const ERROR_DETAIL: u32 = 2;
+    pub(super) const NAME_NAME: u32 = 1;
+    pub(super) const STATUS_CODE: u32 = 1;
+    pub(super) const STATUS_MESSAGE: u32 = 2;
+}
+
+/// What is said of a name that does not exist.
+const MISSING: &str = "the control plane has no resource of this name";
+const NOT_FOUND: u64 = tonic::Code::NotFound as u64;
+
+/// Length of the status that goes with a name: its code in one byte, its message.
+fn missing_status_len() -> usize {
+    2 + field_len(MISSING.len())
+}
+
+fn missing_name_len(name: &str) -> usize {
+    if name.is_empty() { 0 } else { field_len(name.len()) }
+}
+
+fn missing_len(name: &str) -> usize {
+    field_len(missing_name_len(name)) + field_len(missing_status_len())
+}
+
+fn put_missing(out: &mut impl BufMut, name: &str) {
+    put_header(out, field::SOTW_RESOURCE_ERRORS, missing_len(name));
+    put_header(out, field::ERROR_NAME, missing_name_len(name));
+    if !name.is_empty() {
+        put(out, field::NAME_NAME, name.as_bytes());
+    }
+    put_header(out, field::ERROR_DETAIL, missing_status_len());
+    encode_varint(u64::from(field::STATUS_CODE << 3), out);
+    encode_varint(NOT_FOUND, out);
+    put(out, field::STATUS_MESSAGE, MISSING.as_bytes());
 }
 
 /// Length of a length-delimited field. All field numbers here are below 16: one byte of key.
@@ -70,7 +106,10 @@ impl Outgoing {
             // A resource's version is as long as the set's.
             Protocol::Delta => resources.iter().map(|resource| field_len(delta_resource_len(resource, &version))).sum(),
         };
-        let removed: usize = removed.iter().map(|name| field_len(name.len())).sum();
+        let removed: usize = match self.protocol {
+            Protocol::Sotw => removed.iter().map(|name| field_len(missing_len(name))).sum(),
+            Protocol::Delta => removed.iter().map(|name| field_len(name.len())).sum(),
+        };
         let control_plane = if self.identifier.is_empty() { 0 } else { field_len(field_len(self.identifier.len())) };
         field_len(version.len())
             + resources
@@ -112,6 +151,11 @@ impl Outgoing {
         if !self.identifier.is_empty() {
             put_header(out, control_plane, field_len(self.identifier.len()));
             put(out, field::CONTROL_PLANE_IDENTIFIER, self.identifier.as_bytes());
+        }
+        if self.protocol == Protocol::Sotw {
+            for name in removed {
+                put_missing(out, name);
+            }
         }
     }
 }
@@ -162,8 +206,11 @@ impl Decoder for DiscoveryCodec {
 #[cfg(test)]
 mod tests {
     use envoy_types::pb::envoy::config::core::v3::ControlPlane;
-    use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse, Resource as Wire};
+    use envoy_types::pb::envoy::service::discovery::v3::{
+        DeltaDiscoveryResponse, DiscoveryResponse, Resource as Wire, ResourceError, ResourceName,
+    };
     use envoy_types::pb::google::protobuf::Any;
+    use envoy_types::pb::google::rpc;
 
     use super::*;
     use crate::envoy::Kind;
@@ -215,18 +262,25 @@ mod tests {
         (!identifier.is_empty()).then(|| ControlPlane { identifier: identifier.to_owned() })
     }
 
+    fn error(name: &str) -> ResourceError {
+        let status = rpc::Status { code: tonic::Code::NotFound.into(), message: MISSING.to_owned(), details: vec![] };
+        let name = ResourceName { name: name.to_owned(), ..Default::default() };
+        ResourceError { resource_name: Some(name), error_detail: Some(status) }
+    }
+
     #[test]
     fn a_sotw_response_is_byte_for_byte_what_prost_writes() {
-        for (resources, _, identifier) in cases() {
+        for (resources, missing, identifier) in cases() {
             let expected = DiscoveryResponse {
                 version_info: Version::of(b"set").to_string(),
                 resources: resources.iter().map(|resource| any(resource)).collect(),
                 type_url: Kind::Cluster.type_url().to_owned(),
                 nonce: "4711".to_owned(),
                 control_plane: control_plane(identifier),
+                resource_errors: missing.iter().map(|name| error(name)).collect(),
                 ..Default::default()
             };
-            let (bytes, len) = outgoing(Protocol::Sotw, &resources, &[], identifier);
+            let (bytes, len) = outgoing(Protocol::Sotw, &resources, &missing, identifier);
             assert_eq!(bytes, expected.encode_to_vec());
             assert_eq!(len, bytes.len());
         }

@@ -249,6 +249,7 @@ mod tests {
             identifier: "".into(),
             withhold: None,
             load_interval: Duration::ZERO,
+            admission: None,
         }
     }
 

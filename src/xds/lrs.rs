@@ -31,7 +31,7 @@ impl LoadReportingService for LoadReports {
         &self,
         request: Request<Streaming<LoadStatsRequest>>,
     ) -> Result<Response<Self::StreamLoadStatsStream>, Status> {
-        let peer = peer(request.extensions());
+        let peer = peer(request.extensions()).address.to_string();
         let reports =
             Reports { requests: request.into_inner(), shared: Arc::clone(&self.shared), peer, reporter: None };
         let answers = stream::unfold(Some(reports), async |reports| {

@@ -53,6 +53,7 @@ struct Load {
 pub struct Metrics {
     streams: Family<ByProtocol, Gauge>,
     unmatched: Gauge,
+    refused_streams: Counter,
     requests: Family<ByType, Counter>,
     responses: Family<ByType, Counter>,
     nacks: Family<ByType, Counter>,
@@ -102,6 +103,7 @@ impl Metrics {
         let Self {
             streams,
             unmatched,
+            refused_streams,
             requests,
             responses,
             nacks,
@@ -120,6 +122,11 @@ impl Metrics {
             "chancery_xds_unmatched_streams",
             "Open streams of nodes that belong to no node group and are sent nothing",
             unmatched.clone(),
+        );
+        registry.register(
+            "chancery_xds_refused_streams",
+            "New streams that were refused because too many came at once",
+            refused_streams.clone(),
         );
         registry.register("chancery_xds_requests", "Requests received, ACKs and NACKs included", requests.clone());
         registry.register("chancery_xds_responses", "Responses sent", responses.clone());
@@ -170,6 +177,11 @@ impl Metrics {
     pub(super) fn unmatched(&self) -> OpenStream {
         self.unmatched.inc();
         OpenStream(self.unmatched.clone())
+    }
+
+    /// Counts a stream that was not taken on.
+    pub(super) fn refused(&self) {
+        self.refused_streams.inc();
     }
 
     /// Counts a request; `None` is a type that is not served.

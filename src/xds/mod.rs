@@ -6,8 +6,9 @@
 //! `stream` is the only I/O: one task per stream that reads requests, watches the store, and writes what
 //! `order::Conversation` says. Everything below that is pure and is handed requests, content and the time: `subscription`
 //! (what is asked for), `ledger` (what was told, what is not answered), `track` (both, for one kind), `sotw` and `delta` (the
-//! two protocols), `order` (all kinds of a stream), `gate` (which of them holds back which). `codec` writes the bytes
-//! that the snapshot already holds. `rollout` decides which snapshot each stream serves.
+//! two protocols), `order` (all kinds of a stream), `gate` (which of them holds back which), `admission` (how many streams are
+//! taken on in a second). `codec` writes the bytes that the snapshot already holds. `rollout` decides which snapshot each stream
+//! serves.
 //!
 //! Beside discovery the port answers what tools and clients ask of a control plane (`further`): who stands where (`csds`,
 //! which asks each stream through `inspect`), load reports (`lrs`, added up in `load`), `health` and `reflection`.
@@ -16,8 +17,10 @@
 //! response names no resource twice; what was refused is not sent again unless the content differs; after quiescence
 //! nothing is sent; on a port that others can listen in on, private keys are sent to nobody unless the operator says so.
 
+mod admission;
 mod clients;
 mod codec;
+mod connection;
 mod csds;
 mod delta;
 mod further;

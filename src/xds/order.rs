@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::gate::{Gates, Hold, Waiting, builds_on, leads_to};
 use super::ledger::InFlight;
-use super::track::{Answer, Payload, Permit, Track};
+use super::track::{Answer, Missing, Payload, Permit, Track};
 use super::{Protocol, Request, delta, sotw};
 use crate::envoy::Kind;
 use crate::snapshot::{Group, Resource, Resources, Version};
@@ -19,7 +19,7 @@ pub(super) struct Response {
     pub(super) version: Version,
     pub(super) nonce: u64,
     pub(super) resources: Vec<Arc<Resource>>,
-    /// Only in incremental responses.
+    /// What is gone, or never was: `removed_resources`, or `resource_errors` in the state of the world.
     pub(super) removed: Vec<Arc<str>>,
     /// It is sent although an earlier response was not answered in time.
     pub(super) impatient: bool,
@@ -37,11 +37,26 @@ pub(super) struct Conversation {
     grace: Option<Instant>,
     /// The endpoints of clusters that were sent before the client asked for any endpoints.
     awaited: BTreeSet<Arc<str>>,
+    missing: Missing,
 }
 
 impl Conversation {
     pub(super) fn new(protocol: Protocol, gates: Gates) -> Self {
-        Self { protocol, tracks: BTreeMap::new(), nonce: 0, gates, grace: None, awaited: BTreeSet::new() }
+        Self {
+            protocol,
+            tracks: BTreeMap::new(),
+            nonce: 0,
+            gates,
+            grace: None,
+            awaited: BTreeSet::new(),
+            missing: Missing::Unsaid,
+        }
+    }
+
+    /// Also tells of names that do not exist where that is all there is to say. To be called before the first request:
+    /// in the state of the world, Envoys ignore it, and older ones refuse a response without resources.
+    pub(super) fn tell_missing(&mut self) {
+        self.missing = Missing::Said;
     }
 
     /// Takes a request. `doubts` is asked on the first incremental request of a kind only.
@@ -52,7 +67,8 @@ impl Conversation {
         now: Instant,
         doubts: impl FnOnce() -> Option<BTreeSet<Arc<str>>>,
     ) -> Answer {
-        let track = self.tracks.entry(kind).or_insert_with(|| Track::new(kind));
+        let missing = self.missing;
+        let track = self.tracks.entry(kind).or_insert_with(|| Track { missing, ..Track::new(kind) });
         let answer = match request {
             Request::Sotw(request) => sotw::hear(track, request),
             Request::Delta(request) => delta::hear(track, request, doubts),
@@ -120,6 +136,9 @@ impl Conversation {
         let news = track.sent(self.protocol, in_flight);
         if kind == Kind::Cluster {
             self.force_endpoints(&news, set);
+        }
+        if kind == Kind::Route {
+            self.force_virtual_hosts(&news);
         }
         Some(Response { kind, version, nonce: self.nonce, resources, removed, impatient })
     }
@@ -207,6 +226,17 @@ impl Conversation {
         // Where endpoints are asked for on another stream, or never, this would else grow with every new cluster.
         let current: BTreeSet<_> = set.iter().filter_map(|cluster| cluster.traits.eds_service.as_ref()).collect();
         self.awaited.retain(|service| current.contains(service));
+    }
+
+    /// An Envoy that takes a route table anew forgets the virtual hosts that it asked for one by one.
+    fn force_virtual_hosts(&mut self, tables: &[Arc<Resource>]) {
+        let Some(hosts) = self.tracks.get_mut(&Kind::VirtualHost) else { return };
+        // "<route configuration>/<host>", and a route configuration may have a slash in its name.
+        let is_of = |host: &str| {
+            let table = host.rsplit_once('/').map(|(table, _)| table);
+            tables.iter().any(|it| Some(&*it.name) == table)
+        };
+        hosts.forced.extend(hosts.subscription.names().iter().filter(|name| is_of(name)).cloned());
     }
 
     /// Whether everything that the group holds and the client asks for has been said.

@@ -14,6 +14,8 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::server::Connected;
 use tracing::warn;
 
+use super::admission::{self, Admission};
+use super::connection::Connection;
 use super::further::Further;
 use super::health::Health;
 use super::service::Discovery;
@@ -45,6 +47,9 @@ pub struct Options {
     pub allow_plaintext_secrets: bool,
     /// How often clients are asked to report their load.
     pub load_interval: Duration,
+    /// New clients that are taken on in a second, and at once after a quiet second; 0 is no limit. A client is an aggregated
+    /// stream, or a connection with any number of streams of one type.
+    pub max_new_streams_per_second: u32,
 }
 
 impl Default for Options {
@@ -56,6 +61,7 @@ impl Default for Options {
             drain: Duration::from_secs(5),
             allow_plaintext_secrets: false,
             load_interval: Duration::from_secs(10),
+            max_new_streams_per_second: admission::streams_per_second(),
         }
     }
 }
@@ -95,11 +101,20 @@ impl Server {
                 (Socket::Unix(listener, SocketFile(path.clone())), listen.clone())
             }
         };
-        let Options { gates, rollout, identifier, drain, allow_plaintext_secrets, load_interval } = options;
+        let Options {
+            gates,
+            rollout,
+            identifier,
+            drain,
+            allow_plaintext_secrets,
+            load_interval,
+            max_new_streams_per_second,
+        } = options;
         let rollout = Arc::new(Rollout::new(Arc::clone(&store), rollout, metrics.clone()));
         let withhold = (!allow_plaintext_secrets && !local.is_local()).then(Withhold::default);
+        let admission = Admission::new(max_new_streams_per_second);
         let identifier = identifier.into();
-        let shared = Shared { store, rollout, clients, metrics, gates, identifier, withhold, load_interval };
+        let shared = Shared { store, rollout, clients, metrics, gates, identifier, withhold, load_interval, admission };
         Ok(Self { socket, local, shared: Arc::new(shared), drain })
     }
 
@@ -130,14 +145,19 @@ impl Server {
         match socket {
             Socket::Tcp(listener) => {
                 let accept = async |listener: &TcpListener| {
-                    let (stream, _) = listener.accept().await?;
+                    let (stream, address) = listener.accept().await?;
                     stream.set_nodelay(true)?;
-                    Ok(stream)
+                    Ok(Connection::new(stream, address.to_string()))
                 };
                 serve(discovery, incoming(listener, accept), shutdown, drain).await
             }
             Socket::Unix(listener, _file) => {
-                let accept = async |listener: &UnixListener| Ok(listener.accept().await?.0);
+                let accept = async |listener: &UnixListener| {
+                    let (stream, _) = listener.accept().await?;
+                    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+                    let address = pid.map_or_else(|| "unix".to_owned(), |pid| format!("unix, process {pid}"));
+                    Ok(Connection::new(stream, address))
+                };
                 serve(discovery, incoming(listener, accept), shutdown, drain).await
             }
         }

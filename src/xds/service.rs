@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use http_body_util::{BodyStream, StreamBody};
@@ -12,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::server::Grpc;
-use tonic::transport::server::{TcpConnectInfo, UdsConnectInfo};
 use tonic::{Status, Streaming};
 use tower_service::Service;
+use tracing::warn;
 
+use super::admission::Verdict;
 use super::codec::{DiscoveryCodec, Outgoing};
+use super::connection::Peer;
 use super::further::Further;
 use super::stream::{self, Shared};
 use super::{Protocol, Request};
@@ -125,10 +128,13 @@ impl Service<tonic::Request<Streaming<Request>>> for Call {
     fn call(&mut self, request: tonic::Request<Streaming<Request>>) -> Self::Future {
         let peer = peer(request.extensions());
         let Discovery { shared, further: _, tasks, shutdown } = &self.discovery;
+        if let Err(refusal) = admit(shared, self.route, &peer) {
+            return std::future::ready(Err(refusal));
+        }
         // One response ahead: what comes after it is decided when it is taken.
         let (out, responses) = tokio::sync::mpsc::channel(1);
         let io = stream::Io { requests: request.into_inner(), out, shutdown: shutdown.clone() };
-        tasks.spawn(stream::run(Arc::clone(shared), self.route, peer, io));
+        tasks.spawn(stream::run(Arc::clone(shared), self.route, peer.address.to_string(), io));
         std::future::ready(Ok(tonic::Response::new(ReceiverStream::new(responses))))
     }
 }
@@ -139,12 +145,22 @@ fn until(shutdown: CancellationToken, request: http::Request<Body>) -> http::Req
 }
 
 /// Where a call comes from.
-pub(super) fn peer(extensions: &http::Extensions) -> String {
-    if let Some(address) = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr) {
-        return address.to_string();
+pub(super) fn peer(extensions: &http::Extensions) -> Peer {
+    extensions.get::<Peer>().cloned().unwrap_or_else(|| Peer::new(String::new()))
+}
+
+/// Refuses what is too much at once: the client comes again, by itself and after a pause.
+fn admit(shared: &Shared, route: Route, peer: &Peer) -> Result<(), Status> {
+    let Some(admission) = &shared.admission else { return Ok(()) };
+    let Verdict::Refused { untold } = admission.admit(route.kind.is_none(), &peer.let_in, Instant::now()) else {
+        return Ok(());
+    };
+    shared.metrics.refused();
+    if let Some(streams) = untold {
+        let peer = &*peer.address;
+        warn!(streams, peer, "new streams are refused, for too many come at once: see --max-new-streams-per-second");
     }
-    let pid = extensions.get::<UdsConnectInfo>().and_then(|info| info.peer_cred?.pid());
-    pid.map_or_else(|| "unix".to_owned(), |pid| format!("unix, process {pid}"))
+    Err(Status::resource_exhausted("too many new streams at once: try again later"))
 }
 
 #[cfg(test)]

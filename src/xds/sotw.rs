@@ -1,13 +1,14 @@
 //! The state-of-the-world protocol: requests carry all names, responses carry full sets (clusters, listeners) or what
-//! changed (all else, where a client keeps what a response leaves out).
+//! changed (all else, where a client keeps what a response leaves out), and which of the names do not exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 
+use super::ledger::Told;
 use super::track::{Answer, Differences, Payload, Track};
-use crate::snapshot::{Resource, Resources, Version};
+use crate::snapshot::{Resources, Version};
 
 /// Takes a request of the track's kind.
 pub(super) fn hear(track: &mut Track, request: &DiscoveryRequest) -> Answer {
@@ -23,14 +24,14 @@ pub(super) fn hear(track: &mut Track, request: &DiscoveryRequest) -> Answer {
             if track.ledger.used(nonce) {
                 // A name that is dropped here and taken up again until then must be answered like a new one.
                 track.subscription.narrow(&request.resource_names);
-                track.forget_dropped();
+                forget_dropped(track);
             }
             return answer;
         }
     }
     let change = track.subscription.replace(track.kind, &request.resource_names);
     if !change.dropped.is_empty() || change.wildcard_dropped {
-        track.forget_dropped();
+        forget_dropped(track);
     }
     // "The server must resend any newly requested resources, even if it previously sent those resources."
     track.asked.extend(change.asked);
@@ -39,6 +40,18 @@ pub(super) fn hear(track: &mut Track, request: &DiscoveryRequest) -> Answer {
         track.settled = None;
     }
     answer
+}
+
+/// Forgets all about the names that are no longer subscribed, and of those that are asked for with all others alone, that they
+/// do not exist: there is no way to say that, and so nothing to be made good of it.
+fn forget_dropped(track: &mut Track) {
+    track.forget_dropped();
+    let (names, ledger) = (track.subscription.names(), &track.ledger);
+    let is_missed = |name: &&Arc<str>| ledger.told(name) == Some(Told::Absent) && !names.contains(*name);
+    let dropped: Vec<_> = ledger.names().filter(is_missed).cloned().collect();
+    for name in dropped {
+        track.ledger.forget(&name);
+    }
 }
 
 fn judge(track: &mut Track, nonce: u64, request: &DiscoveryRequest) -> Answer {
@@ -65,19 +78,12 @@ pub(super) fn payload(
     due: Differences<'_>,
     deferred: &BTreeSet<Arc<str>>,
 ) -> Option<Payload> {
-    let resources =
-        if track.kind.is_full_state() { full(track, set, &due, deferred) } else { partial(track, set, due, deferred) };
-    Some(Payload { resources: resources?, removed: Vec::new() })
+    if track.kind.is_full_state() { full(track, set, &due, deferred) } else { partial(track, set, due, deferred) }
 }
 
 /// Clusters and listeners: everything or nothing, since what a response leaves out is deleted. What is to wait is in it as
-/// the client has it.
-fn full(
-    track: &Track,
-    set: &Resources,
-    due: &Differences<'_>,
-    deferred: &BTreeSet<Arc<str>>,
-) -> Option<Vec<Arc<Resource>>> {
+/// the client has it. Of a name that never was, a client would wait to see whether it is late.
+fn full(track: &Track, set: &Resources, due: &Differences<'_>, deferred: &BTreeSet<Arc<str>>) -> Option<Payload> {
     if due.is_empty() && !track.answer && track.asked.is_empty() {
         return None;
     }
@@ -87,25 +93,34 @@ fn full(
         resources.extend(deferred.iter().filter_map(|name| track.ledger.content(name)).cloned());
         resources.sort_by(|one, other| one.name.cmp(&other.name));
     }
-    Some(resources)
+    let there: BTreeSet<&str> = resources.iter().map(|resource| &*resource.name).collect();
+    let missing = track.subscription.names().iter().filter(|name| !there.contains(&***name) && !name.is_empty());
+    let removed = missing.cloned().collect();
+    Some(Payload { resources, removed })
 }
 
-/// All other kinds: what was asked for and what changed; never an empty response, which older Envoys refuse.
-fn partial(
-    track: &Track,
-    set: &Resources,
-    due: Differences<'_>,
-    deferred: &BTreeSet<Arc<str>>,
-) -> Option<Vec<Arc<Resource>>> {
-    let mut chosen: BTreeMap<&str, &Arc<Resource>> = BTreeMap::new();
+/// All other kinds: what was asked for and what changed; never an empty response to an Envoy, for older ones refuse it.
+fn partial(track: &Track, set: &Resources, mut due: Differences<'_>, deferred: &BTreeSet<Arc<str>>) -> Option<Payload> {
+    let mut chosen: Differences<'_> = BTreeMap::new();
     let owed = track.asked.iter().chain(&track.forced);
-    chosen.extend(owed.filter_map(|name| track.find(set, deferred, name)).map(|found| (&*found.name, found)));
-    let mut differing = due.into_values().flatten().peekable();
-    if differing.peek().is_some() {
-        chosen.extend(differing.map(|resource| (&*resource.name, resource)));
+    chosen.extend(owed.map(|name| (Arc::clone(name), track.find(set, deferred, name))));
+    due.retain(|name, resource| resource.is_some() || track.tells_missing(name));
+    if !due.is_empty() {
+        chosen.extend(due);
         let unknown = track.unknowns().into_iter().filter(|name| !deferred.contains(name));
-        let unknown = unknown.filter_map(|name| track.subscription.get(set, &name));
-        chosen.extend(unknown.map(|resource| (&*resource.name, resource)));
+        chosen.extend(unknown.map(|name| {
+            let resource = track.subscription.get(set, &name);
+            (name, resource)
+        }));
     }
-    (!chosen.is_empty()).then(|| chosen.into_values().cloned().collect())
+    let mut payload = Payload::default();
+    for (name, resource) in chosen {
+        match resource {
+            Some(resource) => payload.resources.push(Arc::clone(resource)),
+            // "Resources in `resource_errors` and `resources` must not intersect."
+            None if track.tells_missing(&name) => payload.removed.push(name),
+            None => {}
+        }
+    }
+    (!payload.resources.is_empty() || !payload.removed.is_empty()).then_some(payload)
 }

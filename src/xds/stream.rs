@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
+use super::admission::Admission;
 use super::clients::{Client, ClientStatus, Clients, KindState, KindStatus, Nack, Wait, WaitReason};
 use super::codec::Outgoing;
 use super::gate::{Gates, Hold, Waiting};
@@ -33,6 +34,9 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Unknown type URLs that are remembered, so that each is logged once.
 const MAX_UNKNOWN_TYPES: usize = 16;
 
+/// What an Envoy calls itself.
+const ENVOY: &str = "envoy";
+
 /// What all streams of a server share.
 pub(super) struct Shared {
     /// For what is asked of the server as a whole; streams serve what the rollout says.
@@ -46,6 +50,8 @@ pub(super) struct Shared {
     pub(super) withhold: Option<Withhold>,
     /// How often clients are asked to report their load.
     pub(super) load_interval: Duration,
+    /// Set if there is a limit to how many streams come in a second.
+    pub(super) admission: Option<Admission>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -290,6 +296,9 @@ impl Session {
             service = status.service,
             "client connected"
         );
+        if node.user_agent_name != ENVOY {
+            self.conversation.tell_missing();
+        }
         let client = self.shared.clients.register(status, self.ask.clone());
         let (id, fields) = (node.id.as_str().into(), node::fields(node));
         let member = self.shared.rollout.join(client.id(), &fields, &self.peer);

@@ -34,13 +34,24 @@ pub(super) struct Track {
     pub(super) in_doubt: bool,
     /// The client turned out to hold this version of the set already.
     pub(super) found_settled: Option<Version>,
+    pub(super) missing: Missing,
+}
+
+/// What a client hears of names that do not exist where that is all there is to say, in the state of the world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Nothing: it would not listen, and may refuse it.
+    #[default]
+    Unsaid,
+    /// That they do not exist.
+    Said,
 }
 
 /// What a response says.
 #[derive(Debug, Default)]
 pub(super) struct Payload {
     pub(super) resources: Vec<Arc<Resource>>,
-    /// Only incremental responses say what is gone.
+    /// What is gone, or never was.
     pub(super) removed: Vec<Arc<str>>,
 }
 
@@ -100,6 +111,7 @@ impl Track {
             deferred: BTreeSet::new(),
             in_doubt: false,
             found_settled: None,
+            missing: Missing::Unsaid,
         }
     }
 
@@ -110,6 +122,11 @@ impl Track {
         self.asked.retain(|name| subscription.may_hold(name));
         self.forced.retain(|name| subscription.may_hold(name));
         self.deferred.retain(|name| subscription.may_hold(name));
+    }
+
+    /// Whether the client is told that a name does not exist. Errors are for names that are asked for, and not for "".
+    pub(super) fn tells_missing(&self, name: &str) -> bool {
+        self.missing == Missing::Said && !name.is_empty() && self.subscription.names().contains(name)
     }
 
     /// Whether the client was brought up to a version of the set.
@@ -141,8 +158,12 @@ impl Track {
         }
         let (due, deferred) = self.divide(self.differences(set), permit);
         if protocol == Protocol::Sotw && !self.kind.is_full_state() {
-            // There is no way to say that such a resource is gone, and nothing to be made good of it.
-            due.iter().filter(|(_, resource)| resource.is_none()).for_each(|(name, _)| self.ledger.forget(name));
+            // Unless it is said that such a resource is gone, there is nothing to be made good of it.
+            let unsaid = due.iter().filter(|(name, resource)| resource.is_none() && !self.tells_missing(name));
+            let unsaid: Vec<_> = unsaid.map(|(name, _)| Arc::clone(name)).collect();
+            for name in unsaid {
+                self.ledger.forget(&name);
+            }
         }
         let payload = match protocol {
             _ if self.subscription.is_empty() && self.asked.is_empty() => None,
@@ -196,6 +217,8 @@ impl Track {
         });
         let differs = |(name, resource): &(Arc<str>, Option<&Arc<Resource>>)| match resource {
             Some(resource) => !self.ledger.offered(resource),
+            // A listener that drains still looks its filters up, and answers 500 without. An Envoy drops itself what it needs no more.
+            None if self.kind == Kind::ExtensionConfig => false,
             None => matches!(self.ledger.told(name), Some(Told::Is(_) | Told::Other)),
         };
         desired.filter(differs).collect()

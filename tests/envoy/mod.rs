@@ -25,6 +25,7 @@ macro_rules! on_every_envoy {
     };
 }
 
+mod admission;
 mod agreement;
 mod bad_edits;
 mod canary;

@@ -239,7 +239,7 @@ async fn off_ads_the_streams_of_one_connection_are_one_client() {
         "CDS a SYNCED ACKED",
         "CDS b SYNCED ACKED",
         "EDS a STALE REQUESTED",
-        "EDS missing UNKNOWN DOES_NOT_EXIST",
+        "EDS missing STALE REQUESTED",
         "CDS a STALE REQUESTED",
         "CDS b STALE REQUESTED",
     ];

@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
 /// How long a message may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -268,6 +268,13 @@ impl Delta {
 /// The bodies of a response's resources.
 pub(crate) fn bodies(response: &DiscoveryResponse) -> Vec<&str> {
     response.resources.iter().map(|any| std::str::from_utf8(&any.value).unwrap()).collect()
+}
+
+/// The names of which a response says that they do not exist.
+pub(crate) fn missing(response: &DiscoveryResponse) -> Vec<&str> {
+    let errors = &response.resource_errors;
+    assert!(errors.iter().all(|error| error.error_detail.as_ref().unwrap().code == i32::from(Code::NotFound)));
+    errors.iter().map(|error| &*error.resource_name.as_ref().unwrap().name).collect()
 }
 
 /// `name=body` for what is there, `-name` for what is gone.

@@ -6,6 +6,7 @@ mod inspect;
 mod model;
 mod order;
 mod sotw;
+mod statements;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

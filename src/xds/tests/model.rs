@@ -97,6 +97,8 @@ enum Service {
 struct Model {
     protocol: Protocol,
     service: Service,
+    /// Whether the client is one that hears of what does not exist.
+    tells_missing: bool,
     /// The stream of each kind; on the aggregated service there is one, under the first kind.
     streams: BTreeMap<Kind, Conversation>,
     world: World,
@@ -111,10 +113,11 @@ struct Model {
 }
 
 impl Model {
-    fn new(protocol: Protocol, service: Service) -> Self {
+    fn new(protocol: Protocol, service: Service, tells_missing: bool) -> Self {
         let mut model = Self {
             protocol,
             service,
+            tells_missing,
             streams: BTreeMap::new(),
             world: World::default(),
             group: World::default().group(),
@@ -134,6 +137,9 @@ impl Model {
             Service::Separate => &KINDS,
         };
         self.streams = streams.iter().map(|kind| (*kind, Conversation::new(self.protocol, GATES))).collect();
+        if self.tells_missing {
+            self.streams.values_mut().for_each(Conversation::tell_missing);
+        }
     }
 
     fn stream(&mut self, kind: Kind) -> &mut Conversation {
@@ -279,7 +285,8 @@ impl Model {
             parts.insert(resource.name.to_string(), Some(resource.version));
         }
         for name in &response.removed {
-            assert!(parts.insert(name.to_string(), None).is_none(), "a name is both there and gone");
+            let other = parts.insert(name.to_string(), None).flatten();
+            assert!(other.is_none(), "a name is both there and gone");
         }
         for (bit, (name, version)) in parts.into_iter().enumerate() {
             if !view.covers(&name) || refused.is_some_and(|mask| mask & (1 << (bit % 8)) == 0) {
@@ -343,8 +350,9 @@ impl Model {
                 .collect();
             let mut held = view.held.clone();
             if self.protocol == Protocol::Sotw && !kind.is_full_state() {
-                // There is no way to say that such a resource is gone.
-                held.retain(|name, _| desired.contains_key(name));
+                // An Envoy is not told that such a resource is gone, and nobody is if it is not asked for by name.
+                let is_told = |name: &String| self.tells_missing && view.names.contains(name);
+                held.retain(|name, _| desired.contains_key(name) || is_told(name));
             }
             assert_eq!(held, desired, "{kind}");
         }
@@ -352,8 +360,13 @@ impl Model {
 }
 
 /// Plays events; returns what the client holds in the end, which must be what it asks for.
-fn run(protocol: Protocol, service: Service, events: &[Event]) -> BTreeMap<Kind, BTreeMap<String, Version>> {
-    let mut model = Model::new(protocol, service);
+fn run(
+    protocol: Protocol,
+    service: Service,
+    tells_missing: bool,
+    events: &[Event],
+) -> BTreeMap<Kind, BTreeMap<String, Version>> {
+    let mut model = Model::new(protocol, service, tells_missing);
     for event in events {
         model.step(event);
     }
@@ -373,10 +386,10 @@ fn run(protocol: Protocol, service: Service, events: &[Event]) -> BTreeMap<Kind,
 
 /// The same in both protocols, with the same end.
 fn agree(service: Service, events: &[Event]) {
-    let mut ends = [Protocol::Sotw, Protocol::Delta].map(|protocol| run(protocol, service, events));
+    let mut ends = [Protocol::Sotw, Protocol::Delta].map(|protocol| run(protocol, service, false, events));
     let [sotw, delta] = &mut ends;
     for (kind, held) in sotw.iter_mut().filter(|(kind, _)| !kind.is_full_state()) {
-        // There is no way to say that such a resource is gone.
+        // An Envoy is not told that such a resource is gone.
         let delta = delta.get(kind).cloned().unwrap_or_default();
         held.retain(|name, _| delta.contains_key(name));
     }
@@ -420,6 +433,14 @@ proptest! {
     fn on_separate_streams_both_protocols_end_with_the_snapshot(events in proptest::collection::vec(event(), 0..60)) {
         agree(Service::Separate, &events);
     }
+
+    #[test]
+    fn x3_a_client_that_hears_of_what_is_missing_ends_with_the_snapshot(
+        events in proptest::collection::vec(event(), 0..60)
+    ) {
+        run(Protocol::Sotw, Service::Aggregated, true, &events);
+        run(Protocol::Sotw, Service::Separate, true, &events);
+    }
 }
 
 /// One edit of a topology in which nothing dangles: which cluster each listener and each route table leads to.
@@ -451,7 +472,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A proxy that accepts everything, and has just joined.
 fn proxy(protocol: Protocol) -> Model {
-    let mut model = Model::new(protocol, Service::Aggregated);
+    let mut model = Model::new(protocol, Service::Aggregated, false);
     let all: BTreeSet<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
     for kind in KINDS {
         let names = if kind.is_full_state() { BTreeSet::new() } else { all.clone() };

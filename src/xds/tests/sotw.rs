@@ -312,7 +312,7 @@ fn r1_what_a_full_set_left_out_makes_no_difference_any_more() {
     talk.publish(|world| {
         world.remove(Kind::Cluster, "b");
     });
-    assert_eq!(talk.settle(), ["CDS a"]);
+    assert_eq!(talk.settle(), ["CDS a -b"]);
     talk.publish(|world| {
         world.set(Kind::Cluster, "not subscribed", "1");
     });
@@ -341,7 +341,7 @@ fn r2_all_other_kinds_send_what_changed_and_never_nothing() {
 fn r3_an_empty_set_of_clusters_or_listeners_is_an_answer() {
     let mut talk = clusters(&[]);
     talk.want(Kind::Cluster, &[]).want(Kind::Listener, &["missing"]);
-    assert_eq!(talk.settle(), ["CDS", "LDS"]);
+    assert_eq!(talk.settle(), ["CDS", "LDS -missing"]);
 }
 
 #[test]
@@ -349,6 +349,72 @@ fn r4_a_missing_name_of_another_kind_is_not_answered() {
     let mut talk = clusters(&["a"]);
     talk.want(Kind::Endpoint, &["missing"]).want(Kind::Route, &["missing"]);
     assert_eq!(talk.settle(), NOTHING);
+}
+
+#[test]
+fn r12_x3_a_full_set_says_which_names_do_not_exist() {
+    let mut talk = clusters(&["a", "b"]);
+    talk.want(Kind::Cluster, &["a", "b", "c", ""]);
+    assert_eq!(talk.settle(), ["CDS a b -c"]);
+    talk.publish(|world| {
+        world.set(Kind::Cluster, "c", "1").remove(Kind::Cluster, "a");
+    });
+    assert_eq!(talk.settle(), ["CDS b c -a"]);
+    talk.want(Kind::Cluster, &["b", "c"]);
+    assert_eq!(talk.settle(), NOTHING);
+    talk.publish(|world| {
+        world.set(Kind::Cluster, "b", "2");
+    });
+    assert_eq!(talk.settle(), ["CDS b c"], "it is not asked for any more");
+    let mut talk = clusters(&["a"]);
+    talk.want(Kind::Cluster, &["*", "a", "c"]);
+    assert_eq!(talk.settle(), ["CDS a -c"]);
+}
+
+#[test]
+fn r12_x3_a_client_that_is_not_an_envoy_hears_once_that_a_name_does_not_exist() {
+    let told = |kind: &Kind| !kind.is_full_state() && *kind != Kind::ExtensionConfig;
+    for kind in Kind::ALL.into_iter().filter(told) {
+        let mut talk = Talk::new(Protocol::Sotw, |world| {
+            world.set(kind, "a", "1").set(kind, "b", "1");
+        });
+        talk.conversation.tell_missing();
+        talk.want(kind, &["a", "b", "c", ""]);
+        assert_eq!(talk.settle(), [format!("{kind} a b -c")]);
+        talk.publish(|world| {
+            world.set(kind, "a", "2");
+        });
+        assert_eq!(talk.settle(), [format!("{kind} a")]);
+        talk.publish(|world| {
+            world.remove(kind, "a");
+        });
+        assert_eq!(talk.settle(), [format!("{kind} -a")]);
+        talk.publish(|world| {
+            world.set(kind, "b", "2");
+        });
+        assert_eq!(talk.settle(), [format!("{kind} b")], "it was told");
+        talk.want(kind, &["b", "c", ""]).settle();
+        talk.want(kind, &["a", "b", "c", ""]);
+        assert_eq!(talk.settle(), [format!("{kind} -a")], "it asked again");
+        talk.publish(|world| {
+            world.set(kind, "a", "2").set(kind, "c", "1");
+        });
+        assert_eq!(talk.settle(), [format!("{kind} a c")], "as it was, for the client may have dropped it");
+    }
+}
+
+#[test]
+fn x3_names_that_are_missed_and_refused_come_again_with_what_differs() {
+    let mut talk = clusters(&["a"]);
+    talk.conversation.tell_missing();
+    talk.want(Kind::Endpoint, &["a", "b"]);
+    assert_eq!(talk.drain(), ["EDS a -b"]);
+    assert!(matches!(talk.nack(Kind::Endpoint), Answer::Nack { .. }));
+    assert_eq!(talk.drain(), NOTHING);
+    talk.publish(|world| {
+        world.set(Kind::Endpoint, "a", "2");
+    });
+    assert_eq!(talk.settle(), ["EDS a -b"]);
 }
 
 #[test]
