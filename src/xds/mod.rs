@@ -3,12 +3,12 @@
 //! Enters: snapshots from the [`Store`](crate::snapshot::Store), requests of clients. Leaves: responses, and what clients
 //! think of them ([`Clients`]). Knows: snapshots, kinds and the discovery messages; nothing of topologies.
 //!
-//! `stream` is the only I/O: one task per stream that reads requests, watches the store, and writes what
-//! `order::Conversation` says. Everything below that is pure and is handed requests, content and the time: `subscription`
-//! (what is asked for), `ledger` (what was told, what is not answered), `track` (both, for one kind), `sotw` and `delta` (the
-//! two protocols), `order` (all kinds of a stream), `gate` (which of them holds back which), `admission` (how many streams are
-//! taken on in a second). `codec` writes the bytes that the snapshot already holds. `rollout` decides which snapshot each stream
-//! serves.
+//! `stream` is the only I/O: one task per stream that reads requests, waits for snapshots, and writes responses. Its
+//! `session` knows who the client is, asks `order::Conversation` what to say, and tells what came of it. What it asks is
+//! pure and is handed requests, content and the time: `subscription` (what is asked for), `ledger` (what was told, what is not
+//! answered), `track` (both, for one kind), `sotw` and `delta` (the two protocols), `order` (all kinds of a stream), `gate`
+//! (which of them holds back which). `codec` writes the bytes that the snapshot already holds. `rollout` decides which
+//! snapshot each stream serves, `admission` how many streams are taken on in a second.
 //!
 //! Beside discovery the port answers what tools and clients ask of a control plane (`further`): who stands where (`csds`,
 //! which asks each stream through `inspect`), load reports (`lrs`, added up in `load`), `health` and `reflection`.
@@ -40,6 +40,7 @@ mod reflection;
 mod rollout;
 mod server;
 mod service;
+mod session;
 mod sotw;
 mod stream;
 mod subscription;

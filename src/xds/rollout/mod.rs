@@ -189,7 +189,7 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// Serves nothing until [`Rollout::run`] has seen the store's snapshot, unless everyone is served the newest.
+    /// With anything but [`Policy::Hold`] it serves nothing before the server runs.
     pub fn new(store: Arc<Store>, policy: Policy, metrics: Metrics) -> Self {
         let trials = (policy != Policy::Hold).then(|| Mutex::new(Trials::new(policy)));
         Self { store, trials, policy, metrics, bell: watch::Sender::new(0) }
