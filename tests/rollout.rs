@@ -122,3 +122,51 @@ async fn with_rollback_a_refusal_takes_all_back() {
     assert_eq!(bodies(&first.receive().await), ["1"]);
     assert_eq!(shown(&second.receive().await), ["a=1"]);
 }
+
+/// A refusal that crosses the next edit on its way is one of what that edit holds as well.
+#[tokio::test]
+async fn a_refusal_that_comes_after_the_next_edit_counts() {
+    let fixture = fixture(Policy::Rollback).await;
+    fixture.publish(&[(Kind::Cluster, "a", "1")]);
+    let mut first = fixture.delta(ADS).await;
+    first.amend(Kind::Cluster, &[], &[]).await;
+    let response = first.receive().await;
+    first.answer(&response, None).await;
+    until_promoted(&fixture, 1).await;
+
+    fixture.publish(&[(Kind::Cluster, "a", "bad")]);
+    let response = first.receive().await;
+    assert_eq!(shown(&response), ["a=bad"]);
+    fixture.publish(&[(Kind::Cluster, "b", "1")]);
+    eventually("the next trial", async || {
+        let trial = fixture.rollout.status().unwrap().trial;
+        holds(trial.as_ref().is_some_and(|trial| trial.revision == 3), trial)
+    })
+    .await;
+    first.answer(&response, refusal("a is bad")).await;
+    assert_eq!(shown(&first.receive().await), ["a=1"]);
+    let status = fixture.rollout.status().unwrap();
+    assert_eq!((status.held, status.quarantined[0].revision), (true, 3), "{status:?}");
+}
+
+/// An Envoy asks for listeners once its clusters are ready, and has then answered them long ago.
+#[tokio::test]
+async fn a_proxy_that_starts_has_not_passed_before_it_asks_for_listeners() {
+    let fixture = fixture(CANARY).await;
+    fixture.publish(&[(Kind::Cluster, "a", "1"), (Kind::Listener, "l", "bad")]);
+    let mut first = fixture.sotw(ADS).await;
+    first.want(Kind::Cluster, &[]).await;
+    let response = first.receive().await;
+    first.ack(&response, &[]).await;
+    // Its clusters take their time.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    first.want(Kind::Listener, &[]).await;
+    let response = first.receive().await;
+    assert_eq!(bodies(&response), ["bad"]);
+    first.nack(&response, &[], "l cannot be bound").await;
+    eventually("the end of the trial", async || {
+        let status = fixture.rollout.status().unwrap();
+        holds(status.held && status.promoted.is_none(), status)
+    })
+    .await;
+}

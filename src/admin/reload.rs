@@ -58,8 +58,14 @@ pub(super) async fn ask(
         }
     };
     if confirm.as_ref().is_some_and(|digest| !is_digest(digest)) {
-        let message = "confirm the `source_digest` of /status, or its first 16 hex digits at least\n";
+        let message = "confirm the `source_digest` of /status, or its first 16 hex digits at least, or the `digest` of quarantined \
+                       content\n";
         return (StatusCode::BAD_REQUEST, message).into_response();
+    }
+    if let Some(digest) = &confirm
+        && shared.state.rollout.release(digest)
+    {
+        tracing::info!(digest, "quarantined content may be tried again");
     }
     let trigger = &shared.state.trigger;
     let reload = async {

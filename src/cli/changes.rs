@@ -64,6 +64,13 @@ impl Changes {
 
     /// Who is sent a new snapshot first.
     pub(super) fn policy(&self) -> anyhow::Result<xds::Policy> {
+        let waits = self.gate_timeout.max(self.removal_grace);
+        if self.rollout == RolloutTo::Canary && self.canary_timeout <= waits {
+            bail!(
+                "--canary-timeout {} would refuse good snapshots: it must be longer than --gate-timeout and --removal-grace",
+                humantime::format_duration(self.canary_timeout)
+            );
+        }
         match (self.rollout, self.on_nack) {
             (RolloutTo::All, OnNack::Hold) => Ok(xds::Policy::Hold),
             (RolloutTo::All, OnNack::Rollback) => Ok(xds::Policy::Rollback),

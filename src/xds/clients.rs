@@ -229,11 +229,20 @@ impl Client {
     /// Remembers all that the node refused on this stream and that is not made good: when it reconnects, its account of
     /// what it holds is wrong.
     pub(super) fn doubt(&self, node: &Arc<str>, kind: Kind, names: BTreeSet<Arc<str>>) {
+        self.remember(node, kind, |known| *known = names);
+    }
+
+    /// The same of names besides those that are remembered.
+    pub(super) fn doubt_also(&self, node: &Arc<str>, kind: Kind, names: BTreeSet<Arc<str>>) {
+        self.remember(node, kind, |known| known.extend(names));
+    }
+
+    fn remember(&self, node: &Arc<str>, kind: Kind, change: impl FnOnce(&mut BTreeSet<Arc<str>>)) {
         let mut doubts = lock(&self.clients.doubts);
         let key = (Arc::clone(node), kind);
         if doubts.names.len() < MAX_DOUBTS || doubts.names.contains_key(&key) {
             let by_stream = doubts.names.entry(key).or_default();
-            by_stream.insert(self.id, names);
+            change(by_stream.entry(self.id).or_default());
             self.clients.inherit(by_stream, self.id);
         } else {
             doubts.overflowed = true;

@@ -73,7 +73,6 @@ fn claim(track: &mut Track, request: &DeltaDiscoveryRequest, doubts: Option<BTre
         track.asked.remove(name);
     }
     for name in doubts.into_iter().flatten().filter(|name| track.subscription.may_hold(name)) {
-        track.asked.remove(&name);
         track.ledger.claim(name, Told::Other);
     }
 }
@@ -94,11 +93,8 @@ pub(super) fn payload(
     if !due.is_empty() {
         chosen.extend(due);
         // What was refused comes again with the next content that differs, removals too.
-        let unknown = track.unknowns().into_iter().filter(|name| !deferred.contains(name));
-        chosen.extend(unknown.map(|name| {
-            let resource = track.subscription.get(set, &name);
-            (name, resource)
-        }));
+        let unknown = track.unknowns().filter(|name| !deferred.contains(*name));
+        chosen.extend(unknown.map(|name| (Arc::clone(name), track.subscription.get(set, name))));
     }
     if chosen.is_empty() && !track.answer {
         return None;

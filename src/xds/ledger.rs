@@ -35,8 +35,6 @@ struct Entry {
     told: Told,
     /// The response that said so; 0 for what the client brought along.
     nonce: u64,
-    /// The response that said so was refused, and clients apply parts of what they refuse.
-    unknown: bool,
     held: Held,
 }
 
@@ -55,9 +53,17 @@ pub(super) struct InFlight {
 }
 
 /// What one client was told about one kind.
+///
+/// Three questions are asked of a name. What was it last told (`told`, `offered`), be it accepted or not? What does it have
+/// for sure (`has`), or at least something (`holds`, `content`), counting what is under way? Is the last word refused, so that
+/// nobody knows (`is_unknown`), and might it have nothing at all (`refused`)?
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     entries: BTreeMap<Arc<str>, Entry>,
+    /// The names whose last word was in a response that was refused: clients apply parts of what they refuse.
+    unknown: BTreeSet<Arc<str>>,
+    /// Those of them that the refusal was about, and of which the client has accepted nothing.
+    refused: Arc<BTreeSet<Arc<str>>>,
     in_flight: VecDeque<InFlight>,
     /// The newest nonces of this kind, oldest first.
     nonces: VecDeque<u64>,
@@ -66,17 +72,31 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Notes what a client says it holds from an earlier stream.
     pub(super) fn claim(&mut self, name: Arc<str>, told: Told) {
-        self.entries.insert(name, Entry { told, nonce: 0, unknown: false, held: Held::Claimed });
+        self.settle(&name);
+        self.entries.insert(name, Entry { told, nonce: 0, held: Held::Claimed });
     }
 
     /// Drops what is known of the names that do not match.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.entries.retain(|name, _| keep(name));
+        self.unknown.retain(|name| keep(name));
+        if !self.refused.is_empty() {
+            Arc::make_mut(&mut self.refused).retain(|name| keep(name));
+        }
     }
 
     /// Drops what is known of a name.
     pub(super) fn forget(&mut self, name: &str) {
         self.entries.remove(name);
+        self.settle(name);
+    }
+
+    /// There is a new word on a name: what was refused of it counts no more.
+    fn settle(&mut self, name: &str) {
+        self.unknown.remove(name);
+        if self.refused.contains(name) {
+            Arc::make_mut(&mut self.refused).remove(name);
+        }
     }
 
     /// Makes all content count as differing, so that it is sent again.
@@ -90,7 +110,7 @@ impl Ledger {
     pub(super) fn claim_in_flight(&mut self) {
         let names: Vec<_> = self.in_flight.iter().flat_map(|response| &response.resources).collect();
         for resource in names {
-            let unheard = Entry { told: Told::Other, nonce: 0, unknown: false, held: Held::Nothing };
+            let unheard = Entry { told: Told::Other, nonce: 0, held: Held::Nothing };
             self.entries.entry(Arc::clone(&resource.name)).or_insert(unheard);
         }
     }
@@ -120,27 +140,28 @@ impl Ledger {
             Held::Claimed => true,
             Held::Accepted(accepted) => accepted.version == resource.version,
         };
-        same && !entry.unknown && entry.told == Told::Is(resource.version)
+        same && !self.unknown.contains(&resource.name) && entry.told == Told::Is(resource.version)
     }
 
     /// Whether the last word on a name was refused.
     pub(super) fn is_unknown(&self, name: &str) -> bool {
-        self.entries.get(name).is_some_and(|entry| entry.unknown)
+        self.unknown.contains(name)
     }
 
     /// The names whose last word was refused.
-    pub(super) fn unknowns(&self) -> BTreeSet<Arc<str>> {
-        self.entries.iter().filter(|(_, entry)| entry.unknown).map(|(name, _)| Arc::clone(name)).collect()
+    pub(super) fn unknowns(&self) -> &BTreeSet<Arc<str>> {
+        &self.unknown
     }
 
     /// Whether the client has something of a name, or will have when it reads what is under way.
     pub(super) fn holds(&self, name: &str) -> bool {
         let Some(entry) = self.entries.get(name) else { return false };
-        !matches!(entry.held, Held::Nothing) || self.is_under_way(entry)
+        self.has_taken(name) || (!matches!(entry.told, Told::Absent) && self.pending(entry.nonce).is_some())
     }
 
-    fn is_under_way(&self, entry: &Entry) -> bool {
-        !matches!(entry.told, Told::Absent) && self.pending(entry.nonce).is_some()
+    /// Whether the client has accepted something of a name, or says that it has it.
+    pub(super) fn has_taken(&self, name: &str) -> bool {
+        self.entries.get(name).is_some_and(|entry| !matches!(entry.held, Held::Nothing))
     }
 
     /// What the client has of a name, or will have when it has read what is under way; `None` where that is not known.
@@ -156,9 +177,8 @@ impl Ledger {
     }
 
     /// The names of which the client may have nothing, because it refused all that it was sent of them.
-    pub(super) fn refused(&self) -> BTreeSet<Arc<str>> {
-        let refused = |entry: &Entry| entry.unknown && matches!(entry.held, Held::Nothing);
-        self.entries.iter().filter(|(_, entry)| refused(entry)).map(|(name, _)| Arc::clone(name)).collect()
+    pub(super) fn refused(&self) -> &Arc<BTreeSet<Arc<str>>> {
+        &self.refused
     }
 
     /// Every name that was spoken of.
@@ -171,9 +191,15 @@ impl Ledger {
         let nonce = response.nonce;
         let resources = response.resources.iter().map(|resource| (&resource.name, Told::Is(resource.version)));
         for (name, told) in resources.chain(response.removed.iter().map(|name| (name, Told::Absent))) {
-            let said = Entry { told, nonce, unknown: false, held: Held::Nothing };
+            let said = Entry { told, nonce, held: Held::Nothing };
             let entry = self.entries.entry(Arc::clone(name)).or_insert(said);
-            (entry.told, entry.nonce, entry.unknown) = (told, nonce, false);
+            (entry.told, entry.nonce) = (told, nonce);
+            self.unknown.remove(name);
+        }
+        if !self.refused.is_empty() {
+            let spoken = response.resources.iter().map(|resource| &resource.name).chain(&response.removed);
+            let refused = Arc::make_mut(&mut self.refused);
+            spoken.for_each(|name| _ = refused.remove(name));
         }
         self.nonces.push_back(nonce);
         self.in_flight.push_back(response);
@@ -184,14 +210,14 @@ impl Ledger {
             return true;
         }
         if let Some(oldest) = self.in_flight.front().map(|response| response.nonce) {
-            self.refuse(oldest);
+            self.refuse(oldest, |_| true);
         }
         false
     }
 
     /// Whether the last word on any name was refused.
     pub(super) fn has_unknowns(&self) -> bool {
-        self.entries.values().any(|entry| entry.unknown)
+        !self.unknown.is_empty()
     }
 
     /// Whether the client has answered everything.
@@ -219,9 +245,15 @@ impl Ledger {
         self.in_flight.iter().find(|response| response.nonce == nonce)
     }
 
-    /// When the newest response stops holding back others; `None` if it is answered.
+    /// When the newest response stops holding back newer ones of its kind; `None` if it is answered.
     pub(super) fn busy_until(&self, patience: Duration) -> Option<Instant> {
         self.in_flight.back().map(|response| response.sent_at + patience)
+    }
+
+    /// When responses stop holding back what builds on them; `None` if all are answered. It is the oldest that counts, or a
+    /// kind that is sent again and again would hold back the others for ever.
+    pub(super) fn blocks_until(&self, patience: Duration) -> Option<Instant> {
+        self.in_flight.front().map(|response| response.sent_at + patience)
     }
 
     /// The client accepted a response, and with it the earlier ones: answers that an Envoy holds back while it warms
@@ -246,12 +278,17 @@ impl Ledger {
         altered
     }
 
-    /// The client did not accept a response: what it holds of the names in it is unknown from now on.
-    pub(super) fn refuse(&mut self, nonce: u64) {
+    /// The client did not accept a response: what it holds of the names in it is unknown from now on. `is_blamed` says of
+    /// which names it said so; of the others it has probably taken what there was.
+    pub(super) fn refuse(&mut self, nonce: u64, is_blamed: impl Fn(&str) -> bool) {
         for response in self.answered(nonce) {
             for name in response.resources.iter().map(|resource| &resource.name).chain(&response.removed) {
-                if let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.nonce == response.nonce) {
-                    entry.unknown = true;
+                let Some(entry) = self.entries.get(name).filter(|entry| entry.nonce == response.nonce) else {
+                    continue;
+                };
+                self.unknown.insert(Arc::clone(name));
+                if entry.told != Told::Absent && matches!(entry.held, Held::Nothing) && is_blamed(name) {
+                    Arc::make_mut(&mut self.refused).insert(Arc::clone(name));
                 }
             }
         }

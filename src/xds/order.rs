@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::gate::{Gates, Hold, Waiting, builds_on, leads_to};
 use super::ledger::InFlight;
-use super::track::{Answer, Missing, Payload, Permit, Track};
+use super::track::{Answer, Missing, Payload, Permit, Removals, Track};
 use super::{Protocol, Request, delta, sotw};
 use crate::envoy::Kind;
 use crate::snapshot::{Group, Resource, Resources, Version};
@@ -106,11 +106,10 @@ impl Conversation {
 
     fn next_of(&mut self, kind: Kind, group: &Group, now: Instant) -> Option<Response> {
         let is_owed = self.tracks.get(&kind)?.is_owed();
-        let refused = self.refused();
         let permit = Permit {
             changes: self.blockers(kind, now).is_empty(),
-            removals: self.removal_hold(kind, group, now).is_none(),
-            refused: &refused,
+            removals: self.removals(kind, group, now),
+            refused: self.refused(),
         };
         let impatient = !is_owed && self.is_impatient(kind, now);
         let track = self.tracks.get_mut(&kind)?;
@@ -145,13 +144,13 @@ impl Conversation {
 
     /// The kinds whose answers changes of a kind wait for.
     fn blockers(&self, kind: Kind, now: Instant) -> BTreeSet<Kind> {
-        let blocks = |kind: &Kind| self.busy_until(*kind).is_some_and(|until| until > now);
+        let blocks = |other: &Kind| self.blocks_until(kind, *other).is_some_and(|until| until > now);
         self.foundations(kind).filter(blocks).collect()
     }
 
     /// Whether a change of a kind would go on without an answer that it has waited for long enough.
     fn is_impatient(&self, kind: Kind, now: Instant) -> bool {
-        self.foundations(kind).any(|kind| self.busy_until(kind).is_some_and(|until| until <= now))
+        self.foundations(kind).any(|other| self.blocks_until(kind, other).is_some_and(|until| until <= now))
     }
 
     fn foundations(&self, kind: Kind) -> impl Iterator<Item = Kind> {
@@ -159,8 +158,19 @@ impl Conversation {
         std::iter::once(kind).chain(others.iter().copied())
     }
 
-    fn busy_until(&self, kind: Kind) -> Option<Instant> {
-        self.tracks.get(&kind).and_then(|track| track.busy_until(self.gates.timeout))
+    /// When the wait of one kind for another, or for itself, is over.
+    fn blocks_until(&self, kind: Kind, other: Kind) -> Option<Instant> {
+        let ledger = &self.tracks.get(&other)?.ledger;
+        if kind == other { ledger.busy_until(self.gates.timeout) } else { ledger.blocks_until(self.gates.timeout) }
+    }
+
+    /// What may be taken away of a kind.
+    fn removals(&self, kind: Kind, group: &Group, now: Instant) -> Removals {
+        match self.removal_hold(kind, group, now) {
+            None => Removals::All,
+            Some(Hold::Removal(waits)) if waits.iter().any(|other| *other != kind) => Removals::None,
+            Some(_) => Removals::Untaken,
+        }
     }
 
     /// What keeps something of a kind from being taken away, if anything.
@@ -184,9 +194,9 @@ impl Conversation {
     }
 
     /// The clusters that the client may lack, because it refused them.
-    fn refused(&self) -> BTreeSet<Arc<str>> {
-        let clusters = self.tracks.get(&Kind::Cluster).filter(|track| track.in_doubt && !self.gates.open);
-        clusters.map(|track| track.ledger.refused()).unwrap_or_default()
+    fn refused(&self) -> Arc<BTreeSet<Arc<str>>> {
+        let clusters = self.tracks.get(&Kind::Cluster).filter(|_| !self.gates.open);
+        clusters.map(|track| Arc::clone(track.ledger.refused())).unwrap_or_default()
     }
 
     /// What is held back, and why. To be asked when nothing more is due.
@@ -199,7 +209,7 @@ impl Conversation {
         let kind = track.kind;
         let blockers = self.blockers(kind, now);
         if !blockers.is_empty() {
-            let until = blockers.iter().filter_map(|kind| self.busy_until(*kind)).filter(|until| *until > now).min();
+            let until = blockers.iter().filter_map(|other| self.blocks_until(kind, *other)).max();
             return Some(Waiting { kind, hold: Hold::Answers(blockers), until });
         }
         if let Some(hold) = self.removal_hold(kind, group, now) {
@@ -249,6 +259,24 @@ impl Conversation {
         self.tracks.values().all(|track| track.is_done(group.resources(track.kind).version()))
     }
 
+    /// The same, but for names that were open before: see [`Conversation::open`].
+    pub(super) fn is_taken(&self, group: &Group, excused: &BTreeSet<(Kind, Arc<str>)>) -> bool {
+        let is_excused =
+            |kind| move |name: &Arc<str>| !excused.is_empty() && excused.contains(&(kind, Arc::clone(name)));
+        self.tracks.values().all(|track| track.is_taken(group.resources(track.kind).version(), is_excused(track.kind)))
+    }
+
+    /// The names that wait, or of which it is unknown what the client has.
+    pub(super) fn open(&self) -> BTreeSet<(Kind, Arc<str>)> {
+        let open = |track: &Track| track.open().map(|name| (track.kind, Arc::clone(name))).collect::<Vec<_>>();
+        self.tracks.values().flat_map(open).collect()
+    }
+
+    /// Whether anything of a kind was asked for.
+    pub(super) fn has_heard(&self, kind: Kind) -> bool {
+        self.tracks.contains_key(&kind)
+    }
+
     /// The number of the newest response, 0 before the first.
     pub(super) fn last_nonce(&self) -> u64 {
         self.nonce
@@ -258,7 +286,7 @@ impl Conversation {
     /// again it says that it holds them, and yet waits for endpoints that it holds as well.
     pub(super) fn warming(&self) -> BTreeSet<Arc<str>> {
         let clusters = self.tracks.get(&Kind::Cluster).filter(|track| !track.ledger.is_answered());
-        let names = |track: &Track| track.unknowns().into_iter().chain(track.ledger.unanswered().cloned()).collect();
+        let names = |track: &Track| track.unknowns().chain(track.ledger.unanswered()).cloned().collect();
         clusters.map(names).unwrap_or_default()
     }
 

@@ -22,6 +22,12 @@ pub(super) fn of(message: &str, refused: &InFlight, current: Option<&Resources>)
     suspects.into_iter().map(today).collect()
 }
 
+/// Of which of the refused names a message speaks: of those that it names, or of all where it names none.
+pub(super) fn blamed<'a>(message: &'a str, refused: &InFlight) -> impl Fn(&str) -> bool + use<'a> {
+    let names_some = refused.resources.iter().any(|resource| names(message, &resource.name));
+    move |name| !names_some || names(message, name)
+}
+
 /// Whether a text holds a name as a word of its own: `c1` is in "cluster(s) c1: bad" and in "'c1'", not in "c1-b" or
 /// "c1.local".
 fn names(text: &str, name: &str) -> bool {

@@ -24,10 +24,13 @@ use super::track::Answer;
 use super::{Request, origins};
 use crate::diagnostic::without_secrets;
 use crate::envoy::Kind;
-use crate::snapshot::{Group, NodeFields, Snapshot};
+use crate::snapshot::{Group, NodeFields, Resource, Snapshot};
 
 /// How long a client that goes first with a snapshot must rest, with all of it taken, until it counts as having passed.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// The same of a client that has just come, and may ask for listeners once its clusters are ready.
+const QUIET_START: Duration = Duration::from_secs(10);
 
 /// Unknown type URLs that are remembered, so that each is logged once.
 const MAX_UNKNOWN_TYPES: usize = 16;
@@ -45,11 +48,12 @@ struct Identity {
 }
 
 /// A snapshot that this client goes first with.
-#[derive(Clone, Copy)]
 struct Trial {
     id: u64,
     /// The newest response before it.
     nonce: u64,
+    /// What the client had not taken before: it is not the trial's fault.
+    open: BTreeSet<(Kind, Arc<str>)>,
     /// Since when the client has taken all of it.
     taken: Option<Instant>,
     passed: bool,
@@ -64,6 +68,8 @@ pub(super) struct Session {
     identity: Option<Identity>,
     snapshot: Option<Arc<Snapshot>>,
     trial: Option<Trial>,
+    /// The client has once taken all that it was to have: it has asked for all that it needs.
+    has_started: bool,
     group: Option<Arc<Group>>,
     /// While there is something to serve, but not to this node.
     unmatched: Option<OpenStream>,
@@ -87,6 +93,7 @@ impl Session {
             identity: None,
             snapshot: None,
             trial: None,
+            has_started: false,
             group: None,
             unmatched: None,
             waiting: BTreeMap::new(),
@@ -114,13 +121,18 @@ impl Session {
     pub(super) fn load(&mut self) {
         let Some(Identity { member, .. }) = &self.identity else { return };
         let rollout::View { snapshot, trial } = member.view();
-        let nonce = self.conversation.last_nonce();
-        let begin = |id| Trial { id, nonce, taken: None, passed: false };
-        self.trial = trial.map(|id| self.trial.filter(|trial| trial.id == id).unwrap_or_else(|| begin(id)));
+        if let (None, Some(group)) = (&self.trial, &self.group) {
+            self.has_started |= self.conversation.is_done(group);
+        }
+        let (nonce, open) = (self.conversation.last_nonce(), || self.conversation.open());
+        let begin = |id| Trial { id, nonce, open: open(), taken: None, passed: false };
+        let current = self.trial.take();
+        self.trial = trial.map(|id| current.filter(|trial| trial.id == id).unwrap_or_else(|| begin(id)));
         self.snapshot = snapshot;
         if self.snapshot.is_none() {
             // There is nothing to go back to: it keeps what it has.
             self.group = None;
+            self.note_waiting();
         }
         self.choose_group();
     }
@@ -265,9 +277,16 @@ impl Session {
                 client.doubt(id, kind, unknown);
                 let version = refused.version.to_string();
                 warn!(node = &**id, kind = kind.service(), version, code, error = ?message, ?origins, "client refused a response");
-                if let Some(trial) = self.trial.filter(|trial| refused.nonce > trial.nonce) {
+                // What was under way when the trial began may be in it as well.
+                let is_tried = |resource: &Arc<Resource>| {
+                    let set = self.group.as_ref().map(|group| group.resources(kind));
+                    set.and_then(|set| set.get(&resource.name)).is_some_and(|tried| tried.version == resource.version)
+                };
+                let is_about = |trial: &&Trial| refused.nonce > trial.nonce || refused.news.iter().any(is_tried);
+                if let Some(trial) = self.trial.as_ref().filter(is_about) {
                     let (node, message) = (id.to_string(), format!("{} refused: {message}", kind.service()));
-                    member.refuse(trial.id, Refusal { node, message, origins: origins.clone() });
+                    let group = self.group.as_ref().map_or_else(|| Arc::from(""), |group| Arc::clone(group.name()));
+                    member.refuse(trial.id, Refusal { node, group, message, origins: origins.clone() });
                 }
                 let nack = Nack { code, message, version, at: SystemTime::now(), origins };
                 update_kind(client, kind, |status| {
@@ -330,8 +349,9 @@ impl Session {
 
     /// What waits, waits in sight: in the status, in a gauge, and in the log once it is the client's refusal.
     fn note_waiting(&mut self) {
-        let (Some(group), Some(Identity { id, client, .. })) = (&self.group, &self.identity) else { return };
-        let waiting = self.conversation.waiting(group, Instant::now());
+        let Some(Identity { id, client, .. }) = &self.identity else { return };
+        let now = Instant::now();
+        let waiting = self.group.as_ref().map_or_else(Vec::new, |group| self.conversation.waiting(group, now));
         self.waiting.retain(|kind, _| {
             let goes_on = waiting.iter().any(|still| still.kind == *kind);
             if !goes_on {
@@ -377,19 +397,31 @@ impl Session {
 
     /// A client has passed a trial once it has taken everything and asks for nothing more: what it took may have made it ask.
     fn note_trial(&mut self) {
+        let quiet = self.quiet();
         let (Some(trial), Some(group), Some(identity)) = (&mut self.trial, &self.group, &self.identity) else { return };
         let now = Instant::now();
-        trial.taken = if self.conversation.is_done(group) { trial.taken.or(Some(now)) } else { None };
-        let passed = trial.taken.is_some_and(|taken| taken + QUIET <= now);
+        let is_taken = self.conversation.is_taken(group, &trial.open);
+        trial.taken = if is_taken { trial.taken.or(Some(now)) } else { None };
+        let passed = trial.taken.is_some_and(|taken| taken + quiet <= now);
         if passed != trial.passed {
             trial.passed = passed;
+            self.has_started |= passed;
             identity.member.pass(trial.id, passed);
         }
     }
 
+    /// An Envoy asks for listeners only when its clusters are ready, however early it has answered them.
+    fn quiet(&self) -> Duration {
+        let is_complete = self.has_started
+            || self.conversation.has_heard(Kind::Listener)
+            || self.group.as_ref().is_none_or(|group| group.resources(Kind::Listener).is_empty());
+        if is_complete { QUIET } else { QUIET_START }
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.conversation.deadline(self.group.as_deref()?, Instant::now());
-        let passing = self.trial.filter(|trial| !trial.passed).and_then(|trial| Some(trial.taken? + QUIET));
+        let trial = self.trial.as_ref().filter(|trial| !trial.passed);
+        let passing = trial.and_then(|trial| Some(trial.taken? + self.quiet()));
         waiting.into_iter().chain(passing).min()
     }
 }
@@ -399,7 +431,7 @@ impl Drop for Session {
         if let Some(Identity { id, client, .. }) = &self.identity {
             let warming = self.conversation.warming();
             if !warming.is_empty() {
-                client.doubt(id, Kind::Cluster, warming);
+                client.doubt_also(id, Kind::Cluster, warming);
             }
             info!(node = &**id, peer = self.peer, service = self.route.service(), "client disconnected");
         }

@@ -66,7 +66,7 @@ fn judge(track: &mut Track, nonce: u64, request: &DiscoveryRequest) -> Answer {
     }
     // An Envoy without a watch on the kind echoes the nonce with the version that it had before: it neither took nor
     // refused the response.
-    track.ledger.refuse(nonce);
+    track.ledger.refuse(nonce, |_| true);
     track.in_doubt = true;
     Answer::Nothing
 }
@@ -107,11 +107,8 @@ fn partial(track: &Track, set: &Resources, mut due: Differences<'_>, deferred: &
     due.retain(|name, resource| resource.is_some() || track.tells_missing(name));
     if !due.is_empty() {
         chosen.extend(due);
-        let unknown = track.unknowns().into_iter().filter(|name| !deferred.contains(name));
-        chosen.extend(unknown.map(|name| {
-            let resource = track.subscription.get(set, &name);
-            (name, resource)
-        }));
+        let unknown = track.unknowns().filter(|name| !deferred.contains(*name));
+        chosen.extend(unknown.map(|name| (Arc::clone(name), track.subscription.get(set, name))));
     }
     let mut payload = Payload::default();
     for (name, resource) in chosen {

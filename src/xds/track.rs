@@ -3,11 +3,10 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::ledger::{InFlight, Ledger, Told};
 use super::subscription::Subscription;
-use super::{Protocol, delta, sotw};
+use super::{Protocol, delta, origins, sotw};
 use crate::envoy::Kind;
 use crate::snapshot::{Resource, Resources, Version};
 
@@ -57,13 +56,24 @@ pub(super) struct Payload {
 
 /// What may be sent now. What the client asks for always may.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Permit<'a> {
+pub(super) struct Permit {
     /// Whether changed content may be sent.
     pub(super) changes: bool,
-    /// Whether what is gone may be taken away.
-    pub(super) removals: bool,
+    /// What of what is gone may be taken away.
+    pub(super) removals: Removals,
     /// The clusters that the client may lack, because it refused them: nothing new may lead there.
-    pub(super) refused: &'a BTreeSet<Arc<str>>,
+    pub(super) refused: Arc<BTreeSet<Arc<str>>>,
+}
+
+/// What may be taken away of what others lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Removals {
+    /// Nothing.
+    None,
+    /// What the client has not accepted yet: nothing leads there, and the client may be waiting for it in vain.
+    Untaken,
+    /// All that is gone.
+    All,
 }
 
 /// The names whose content differs from what the client was told; `None` is what is gone.
@@ -140,8 +150,18 @@ impl Track {
 
     /// Whether the client has taken everything of a version of the set, and said so.
     pub(super) fn is_done(&self, version: Version) -> bool {
-        let is_refused = self.in_doubt && self.ledger.has_unknowns();
-        self.is_settled(version) && self.ledger.is_answered() && !is_refused
+        self.is_taken(version, |_| false)
+    }
+
+    /// The same, but for names that are excused.
+    pub(super) fn is_taken(&self, version: Version, excused: impl Fn(&Arc<str>) -> bool) -> bool {
+        let is_told = self.subscription.is_empty() || (self.is_current(version) && self.deferred.iter().all(&excused));
+        is_told && self.ledger.is_answered() && self.unknowns().all(excused)
+    }
+
+    /// The names that wait, or of which it is unknown what the client has.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.unknowns().chain(&self.deferred)
     }
 
     /// Whether something must be sent whatever the state of other kinds.
@@ -151,7 +171,7 @@ impl Track {
 
     /// What to send now, if anything. What was owed is then paid, also where there is nothing to say; what may not be sent
     /// yet is deferred.
-    pub(super) fn plan(&mut self, protocol: Protocol, set: &Arc<Resources>, permit: &Permit<'_>) -> Option<Payload> {
+    pub(super) fn plan(&mut self, protocol: Protocol, set: &Arc<Resources>, permit: &Permit) -> Option<Payload> {
         let settled = self.is_current(set.version()) && self.deferred.is_empty();
         if settled && !self.is_owed() {
             return None;
@@ -188,14 +208,29 @@ impl Track {
     }
 
     /// Parts differences into what may be sent now, and the names of what may not.
-    fn divide<'a>(&self, all: Differences<'a>, permit: &Permit<'_>) -> (Differences<'a>, BTreeSet<Arc<str>>) {
+    fn divide<'a>(&self, all: Differences<'a>, permit: &Permit) -> (Differences<'a>, BTreeSet<Arc<str>>) {
         let changes = permit.changes || (self.answer && !self.rejoined);
+        let leads_to_refused =
+            |resource: &Resource| resource.traits.clusters.iter().any(|it| permit.refused.contains(it));
+        // A full set that leaves out what the client may have would take it away.
+        let must_be_in = |name: &str| self.kind.is_full_state() && self.ledger.is_unknown(name);
+        let is_held_back = |name: &Arc<str>, resource: Option<&Arc<Resource>>| {
+            let is_owed = self.answer || self.asked.contains(name) || must_be_in(name);
+            !is_owed && resource.is_some_and(|resource| leads_to_refused(resource))
+        };
+        // Something that is held back may be there in place of something that is gone, on the same port, say.
+        let holds_back = !permit.refused.is_empty() && all.iter().any(|(name, resource)| is_held_back(name, *resource));
+        let stays = |name: &str| match permit.removals {
+            Removals::None => self.ledger.holds(name),
+            Removals::Untaken => self.ledger.has_taken(name),
+            Removals::All => false,
+        };
         let waits = |name: &Arc<str>, resource: Option<&Arc<Resource>>| match resource {
-            None if self.kind.is_removed_last() && !permit.removals && self.ledger.holds(name) => true,
+            None if self.kind.is_removed_last() && stays(name) => true,
             _ if self.asked.contains(name) => false,
             _ if !changes => true,
-            Some(resource) => resource.traits.clusters.iter().any(|cluster| permit.refused.contains(cluster)),
-            None => false,
+            Some(_) => holds_back && is_held_back(name, resource),
+            None => holds_back && self.ledger.has_taken(name),
         };
         let (deferred, due): (Differences<'a>, _) = all.into_iter().partition(|(name, it)| waits(name, *it));
         (due, deferred.into_keys().collect())
@@ -236,8 +271,8 @@ impl Track {
     }
 
     /// The subscribed names of which it is unknown what the client holds.
-    pub(super) fn unknowns(&self) -> BTreeSet<Arc<str>> {
-        if self.in_doubt { self.ledger.unknowns() } else { BTreeSet::new() }
+    pub(super) fn unknowns(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.ledger.unknowns().iter().filter(|_| self.in_doubt)
     }
 
     /// Notes a response; returns the resources in it that are news to the client.
@@ -251,7 +286,7 @@ impl Track {
         if full {
             // What a full set leaves out is gone.
             let kept: BTreeSet<&str> = response.resources.iter().map(|resource| &*resource.name).collect();
-            response.alters |= self.ledger.names().any(|name| !kept.contains(&**name));
+            response.alters |= self.ledger.names().any(|name| !kept.contains(&**name) && self.ledger.has_taken(name));
             self.ledger.retain(|name| kept.contains(name));
         }
         self.in_doubt |= !self.ledger.send(response);
@@ -270,19 +305,14 @@ impl Track {
 
     /// The response of a nonce was refused. Nothing is owed for it: the same content is not sent again.
     pub(super) fn nacked(&mut self, refused: InFlight, code: i32, message: String) -> Answer {
-        self.ledger.refuse(refused.nonce);
+        self.ledger.refuse(refused.nonce, origins::blamed(&message, &refused));
         self.in_doubt = true;
         // A later response may speak of the same names. If it is lost with the stream, so is what it would have mended.
         let unanswered = self.ledger.unanswered().cloned();
         // And what is to go later may be what it refused to let go on an earlier stream.
         let deferred = self.deferred.iter().cloned();
-        let unknown = self.ledger.unknowns().into_iter().chain(unanswered).chain(deferred).collect();
+        let unknown = self.ledger.unknowns().iter().cloned().chain(unanswered).chain(deferred).collect();
         Answer::Nack { refused, code, message, unknown }
-    }
-
-    /// When the wait for the newest answer is over.
-    pub(super) fn busy_until(&self, patience: std::time::Duration) -> Option<Instant> {
-        self.ledger.busy_until(patience)
     }
 }
 

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
@@ -186,18 +186,32 @@ pub struct Rollout {
     policy: Policy,
     metrics: Metrics,
     bell: watch::Sender<u64>,
+    /// Wakes [`Rollout::run`].
+    moved: Notify,
 }
 
 impl Rollout {
     /// With anything but [`Policy::Hold`] it serves nothing before the server runs.
     pub fn new(store: Arc<Store>, policy: Policy, metrics: Metrics) -> Self {
         let trials = (policy != Policy::Hold).then(|| Mutex::new(Trials::new(policy)));
-        Self { store, trials, policy, metrics, bell: watch::Sender::new(0) }
+        Self { store, trials, policy, metrics, bell: watch::Sender::new(0), moved: Notify::new() }
     }
 
     /// Where it stands; `None` where everyone is served the newest.
     pub fn status(&self) -> Option<RolloutStatus> {
         Some(self.trials()?.status(self.policy.as_str()))
+    }
+
+    /// Lets quarantined content be tried again. True if there is such content.
+    pub fn release(&self, digest: &str) -> bool {
+        let mut released = false;
+        if let Some(digest) = Version::parse(digest) {
+            self.change(|trials, _| {
+                released = trials.release(digest);
+                released
+            });
+        }
+        released
     }
 
     /// Changes whenever a stream may have to serve another snapshot.
@@ -218,17 +232,16 @@ impl Rollout {
             return;
         }
         let mut published = self.store.subscribe();
-        let mut changed = self.bell.subscribe();
         loop {
             if let Some(snapshot) = self.store.load() {
-                self.change(|trials, now| trials.offer(snapshot, now));
+                self.apply(|trials, now| trials.offer(snapshot, now));
             }
-            self.change(Trials::tick);
+            self.apply(Trials::tick);
             let deadline = self.trials().and_then(|trials| trials.deadline());
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 news = published.changed() => if news.is_err() { return },
-                news = changed.changed() => if news.is_err() { return },
+                () = self.moved.notified() => {}
                 () = async {
                     match deadline {
                         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -243,7 +256,13 @@ impl Rollout {
         self.trials.as_ref().map(|trials| trials.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Changes something on behalf of a stream, which may leave something for the clock to do.
     fn change(&self, change: impl FnOnce(&mut Trials, Instant) -> bool) {
+        self.apply(change);
+        self.moved.notify_one();
+    }
+
+    fn apply(&self, change: impl FnOnce(&mut Trials, Instant) -> bool) {
         let Some(mut trials) = self.trials() else { return };
         let changed = change(&mut trials, Instant::now());
         if changed {

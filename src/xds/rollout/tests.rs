@@ -8,6 +8,10 @@ use crate::snapshot::{DEFAULT_GROUP, Origin, Resource, Selector, Selectors, Snap
 const TIMEOUT: Duration = Duration::from_secs(30);
 const CANARY: Policy = Policy::Canary { first: Share::Count(1), timeout: TIMEOUT };
 
+fn fields(node: &str) -> NodeFields {
+    NodeFields { id: node.into(), ..NodeFields::default() }
+}
+
 /// Proxies, and the clock.
 struct Fleet {
     trials: Trials,
@@ -30,8 +34,7 @@ impl Fleet {
     fn join(&mut self, node: &'static str) {
         self.streams += 1;
         let proxy: Proxy = (node.into(), self.streams.to_string().into());
-        let fields = NodeFields { id: node.into(), ..NodeFields::default() };
-        self.trials.join(&proxy, self.streams, &fields, self.now);
+        self.trials.join(&proxy, self.streams, &fields(node), self.now);
         self.joined.insert(node, (proxy, self.streams));
     }
 
@@ -73,7 +76,12 @@ impl Fleet {
 
     fn refuse(&mut self, node: &str) {
         let trial = self.served(node).1.expect("only who goes first can refuse");
-        let refusal = Refusal { node: node.into(), message: "no".into(), origins: vec!["t.yaml:1:1".into()] };
+        let refusal = Refusal {
+            node: node.into(),
+            group: self.last.as_ref().unwrap().group_of(&fields(node)).unwrap().name().clone(),
+            message: "no".into(),
+            origins: vec!["t.yaml:1:1".into()],
+        };
         self.trials.refuse(trial, refusal);
     }
 
@@ -159,7 +167,7 @@ fn a_refusal_of_an_earlier_trial_says_nothing_of_this_one() {
     let before = fleet.served("a").1.unwrap();
     fleet.publish(&[(DEFAULT_GROUP, "3")]);
     assert_eq!(fleet.trials.take_ended(), ["promoted", "superseded"]);
-    let refusal = Refusal { node: "a".into(), message: String::new(), origins: vec![] };
+    let refusal = Refusal { node: "a".into(), group: DEFAULT_GROUP.into(), message: String::new(), origins: vec![] };
     assert!(!fleet.trials.refuse(before, refusal));
     let (proxy, stream) = fleet.joined["a"].clone();
     fleet.trials.pass(&proxy, stream, before, true);
@@ -195,9 +203,72 @@ fn a_lost_proxy_has_time_to_come_back_before_another_takes_its_place() {
     assert_eq!(fleet.revisions(), [Some(2)], "b goes first now");
     fleet.join("a");
     assert_eq!(fleet.revisions(), [Some(1), Some(2)]);
-    // A snapshot that fells proxies is not passed on for ever.
+    // A snapshot that fells proxies is not passed on for ever, however many there are.
     fleet.leave("b");
     assert_eq!((fleet.revisions(), fleet.causes()), (vec![Some(1)], vec![Cause::Lost]));
+}
+
+#[test]
+fn one_loss_of_each_of_several_is_no_refusal() {
+    let policy = Policy::Canary { first: Share::Count(3), timeout: TIMEOUT };
+    let mut fleet = Fleet::settled(policy, &["a", "b", "c", "d"]);
+    fleet.publish(&[(DEFAULT_GROUP, "2")]);
+    for node in ["a", "b", "c"] {
+        fleet.leave(node);
+    }
+    fleet.now += Duration::from_secs(1);
+    for node in ["a", "b", "c"] {
+        fleet.join(node);
+    }
+    assert_eq!((fleet.revisions(), fleet.causes()), (vec![Some(2), Some(2), Some(2), Some(1)], vec![]));
+    // Whoever comes back has all the time again.
+    assert_eq!(fleet.trials.deadline(), Some(fleet.now + TIMEOUT));
+}
+
+#[test]
+fn a_group_whose_only_proxy_was_felled_holds_the_snapshot_back_from_all() {
+    let mut fleet = Fleet::new(CANARY, &["a", "x"]);
+    fleet.publish(&[(DEFAULT_GROUP, "1"), ("x", "1")]);
+    fleet.pass("a");
+    fleet.pass("x");
+    fleet.publish(&[(DEFAULT_GROUP, "1"), ("x", "fells")]);
+    fleet.leave("x");
+    fleet.wait(Duration::from_secs(10));
+    assert_eq!((fleet.trials.status("").promoted, fleet.trials.is_trying()), (Some(1), true));
+    fleet.join("x");
+    assert_eq!(fleet.served("x").0, Some(2));
+    fleet.leave("x");
+    fleet.wait(TIMEOUT);
+    assert_eq!(fleet.causes(), [Cause::Timeout]);
+    fleet.join("x");
+    assert_eq!(fleet.served("x"), (Some(1), None));
+}
+
+#[test]
+fn what_one_group_refuses_is_not_tried_again_because_another_changes() {
+    let mut fleet = Fleet::new(CANARY, &["a", "x"]);
+    fleet.publish(&[(DEFAULT_GROUP, "1"), ("x", "1")]);
+    fleet.pass("a");
+    fleet.pass("x");
+    fleet.publish(&[(DEFAULT_GROUP, "1"), ("x", "bad")]);
+    fleet.refuse("x");
+    fleet.publish(&[(DEFAULT_GROUP, "2"), ("x", "bad")]);
+    assert_eq!((fleet.revisions(), fleet.trials.is_held()), (vec![Some(1), Some(1)], true));
+    fleet.publish(&[(DEFAULT_GROUP, "2"), ("x", "1")]);
+    assert_eq!((fleet.revisions(), fleet.trials.is_held()), (vec![Some(4), Some(1)], false));
+}
+
+#[test]
+fn an_operator_can_have_it_tried_again() {
+    let mut fleet = Fleet::settled(CANARY, &["a", "b"]);
+    fleet.publish(&[(DEFAULT_GROUP, "2")]);
+    fleet.wait(TIMEOUT);
+    let digest = fleet.trials.status("").quarantined[0].digest;
+    assert!(!fleet.trials.release(Version::of(b"other")));
+    assert!(fleet.trials.release(digest));
+    let snapshot = fleet.last.clone().unwrap();
+    fleet.trials.offer(snapshot, fleet.now);
+    assert_eq!((fleet.revisions(), fleet.causes()), (vec![Some(2), Some(1)], vec![]));
 }
 
 #[test]
@@ -236,8 +307,7 @@ fn without_proxies_a_snapshot_waits_for_the_first() {
 fn a_proxy_passes_on_all_its_streams() {
     let mut fleet = Fleet::settled(CANARY, &["a"]);
     let proxy = fleet.joined["a"].0.clone();
-    let fields = NodeFields { id: "a".into(), ..NodeFields::default() };
-    fleet.trials.join(&proxy, 100, &fields, fleet.now);
+    fleet.trials.join(&proxy, 100, &fields("a"), fleet.now);
     fleet.publish(&[(DEFAULT_GROUP, "2")]);
     fleet.pass("a");
     assert_eq!(fleet.trials.status("").promoted, Some(1));

@@ -13,7 +13,7 @@ use crate::snapshot::{Group, NodeFields, Snapshot, Version};
 /// How long a lost proxy's place is kept for it: one that the new snapshot has felled must not be followed by another.
 const RETURN: Duration = Duration::from_secs(5);
 
-/// A trial whose proxies were lost so often is over.
+/// A trial is over once the proxies in one place were lost so often.
 const MAX_LOST: usize = 3;
 
 /// Refused contents that are remembered.
@@ -35,6 +35,7 @@ pub(in crate::xds) struct View {
 #[derive(Clone, Debug)]
 pub(in crate::xds) struct Refusal {
     pub(in crate::xds) node: String,
+    pub(in crate::xds) group: Arc<str>,
     pub(in crate::xds) message: String,
     pub(in crate::xds) origins: Vec<String>,
 }
@@ -55,15 +56,38 @@ impl Connected {
     }
 }
 
+/// Who has a place in front.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Taken(Proxy),
+    /// It was lost at this time, and may come back.
+    Kept(Instant),
+    /// Whoever comes next of the group.
+    Free,
+}
+
 /// A place in front.
 #[derive(Debug)]
 struct Canary {
+    /// Who has it, or had it last.
     node: Arc<str>,
     group: Arc<str>,
-    /// Who has it, or since when nobody.
-    taken: Result<Proxy, Instant>,
+    place: Place,
     deadline: Instant,
     passed: bool,
+    /// How often whoever had it was lost.
+    lost: usize,
+}
+
+impl Canary {
+    fn is(&self, proxy: &Proxy) -> bool {
+        matches!(&self.place, Place::Taken(taken) if taken == proxy)
+    }
+
+    fn take(&mut self, proxy: &Proxy, deadline: Instant) {
+        (self.node, self.place) = (Arc::clone(&proxy.0), Place::Taken(proxy.clone()));
+        (self.deadline, self.passed) = (deadline, false);
+    }
 }
 
 #[derive(Debug)]
@@ -72,7 +96,14 @@ struct Trial {
     snapshot: Arc<Snapshot>,
     digest: Version,
     canaries: Vec<Canary>,
-    lost: usize,
+}
+
+/// Content that was refused, and the part of it that the proxy was served.
+#[derive(Debug)]
+struct Known {
+    shown: Quarantined,
+    group: Arc<str>,
+    part: Option<Version>,
 }
 
 /// Everything that is known of rollouts.
@@ -87,7 +118,9 @@ pub(super) struct Trials {
     /// The nodes that went first the last time.
     veterans: BTreeSet<Arc<str>>,
     newest: Option<(Arc<Snapshot>, Version)>,
-    quarantined: VecDeque<Quarantined>,
+    /// Whether the newest content is one that was refused.
+    held: bool,
+    quarantined: VecDeque<Known>,
     /// How trials ended that were not counted yet.
     ended: Vec<&'static str>,
 }
@@ -102,6 +135,7 @@ impl Trials {
             started: 0,
             veterans: BTreeSet::new(),
             newest: None,
+            held: false,
             quarantined: VecDeque::new(),
             ended: Vec::new(),
         }
@@ -114,6 +148,7 @@ impl Trials {
         }
         let (digest, revision) = (snapshot.digest(), snapshot.revision());
         self.newest = Some((Arc::clone(&snapshot), digest));
+        self.held = false;
         if let Some(trial) = &mut self.trial
             && trial.digest == digest
         {
@@ -121,16 +156,17 @@ impl Trials {
             trial.snapshot = snapshot;
             return true;
         }
-        if self.trial.take().is_some() {
+        if let Some(Trial { canaries, .. }) = self.trial.take() {
+            self.veterans = canaries.into_iter().map(|canary| canary.node).collect();
             self.ended.push("superseded");
         }
         if self.promoted.as_ref().is_some_and(|(_, promoted)| *promoted == digest) {
             self.promoted = Some((snapshot, digest));
             return true;
         }
-        if let Some(known) = self.quarantined.iter().find(|known| known.digest == digest) {
-            let (node, message) = (&known.node, &known.message);
+        if let Some(Known { shown: Quarantined { node, message, .. }, .. }) = self.known(&snapshot, digest) {
             warn!(revision, %digest, node, message, "not rolled out: the same content was refused before");
+            self.held = true;
             return true;
         }
         self.started += 1;
@@ -138,13 +174,36 @@ impl Trials {
         for connected in self.proxies.values_mut() {
             connected.news = news(&snapshot, promoted, &connected.fields);
         }
-        self.trial = Some(Trial { id: self.started, snapshot, digest, canaries: Vec::new(), lost: 0 });
+        self.trial = Some(Trial { id: self.started, snapshot, digest, canaries: Vec::new() });
         self.elect(None, now);
         self.promote();
         true
     }
 
-    /// A stream of a proxy was opened.
+    /// What was refused of a snapshot: all of it, or what it holds for one group, if that is not what the group has.
+    fn known(&self, snapshot: &Snapshot, digest: Version) -> Option<&Known> {
+        let part = |snapshot: &Snapshot, group: &str| snapshot.group(group).map(|group| group.digest());
+        let promoted = self.promoted.as_ref().map(|(snapshot, _)| snapshot);
+        self.quarantined.iter().find(|known| {
+            let is_served = promoted.is_some_and(|promoted| part(promoted, &known.group) == known.part);
+            let has_part = known.part.is_some() && part(snapshot, &known.group) == known.part;
+            known.shown.digest == digest || (has_part && !is_served)
+        })
+    }
+
+    /// Lets content be tried again. True if there was such content.
+    pub(super) fn release(&mut self, digest: Version) -> bool {
+        let before = self.quarantined.len();
+        self.quarantined.retain(|known| known.shown.digest != digest);
+        if self.quarantined.len() == before {
+            return false;
+        }
+        // It is offered anew, as if it had just come.
+        (self.newest, self.held) = (None, false);
+        true
+    }
+
+    /// A stream of a proxy was opened. True if others may have to serve something else for it.
     pub(super) fn join(&mut self, proxy: &Proxy, stream: u64, fields: &NodeFields, now: Instant) -> bool {
         let (trial, promoted) = (self.trial.as_mut(), self.promoted.as_ref().map(|(snapshot, _)| snapshot));
         let connected = self.proxies.entry(proxy.clone()).or_insert_with(|| Connected {
@@ -153,16 +212,21 @@ impl Trials {
             news: trial.as_ref().and_then(|trial| news(&trial.snapshot, promoted, fields)),
         });
         connected.streams.insert(stream, None);
-        let Some(trial) = trial else { return false };
-        let vacant = trial.canaries.iter_mut().find(|canary| canary.taken.is_err() && canary.node == proxy.0);
-        if let Some(canary) = vacant {
-            canary.taken = Ok(proxy.clone());
+        let (Some(trial), Some(group)) = (trial, connected.news.clone()) else { return false };
+        let is_in_front = trial.canaries.iter().any(|canary| canary.is(proxy));
+        let waits = |canary: &&mut Canary| match canary.place {
+            Place::Taken(_) => false,
+            Place::Kept(_) => canary.node == proxy.0 && canary.group == group,
+            Place::Free => canary.group == group,
+        };
+        if let Policy::Canary { timeout, .. } = self.policy
+            && let Some(canary) = trial.canaries.iter_mut().find(waits).filter(|_| !is_in_front)
+        {
+            canary.take(proxy, now + timeout);
         }
-        let group = connected.news.clone();
-        self.elect(group.as_ref(), now);
+        self.elect(Some(&group), now);
         self.judge(proxy);
-        self.promote();
-        true
+        self.promote()
     }
 
     /// A stream of a proxy has ended.
@@ -175,15 +239,13 @@ impl Trials {
         }
         self.proxies.remove(proxy);
         let Some(trial) = &mut self.trial else { return false };
-        let Some(canary) = trial.canaries.iter_mut().find(|canary| canary.taken.as_ref() == Ok(proxy)) else {
-            return self.promote();
-        };
-        (canary.taken, canary.passed) = (Err(now), false);
-        trial.lost += 1;
-        if trial.lost >= MAX_LOST {
-            let message = format!("{MAX_LOST} connections of proxies that went first were lost");
-            let refusal = Refusal { node: proxy.0.to_string(), message, origins: Vec::new() };
-            self.quarantine(Cause::Lost, refusal);
+        let Some(canary) = trial.canaries.iter_mut().find(|canary| canary.is(proxy)) else { return self.promote() };
+        (canary.place, canary.passed) = (Place::Kept(now), false);
+        canary.lost += 1;
+        if canary.lost >= MAX_LOST {
+            let message = format!("whoever went first in its place was lost {MAX_LOST} times");
+            let (node, group) = (proxy.0.to_string(), Arc::clone(&canary.group));
+            self.quarantine(Cause::Lost, Refusal { node, group, message, origins: Vec::new() });
         }
         true
     }
@@ -215,19 +277,25 @@ impl Trials {
         let Some(trial) = &mut self.trial else { return false };
         let late = |canary: &&Canary| !canary.passed && canary.deadline <= now;
         if let Some(canary) = trial.canaries.iter().find(late) {
-            let message = "it did not take everything in time".to_owned();
-            let refusal = Refusal { node: canary.node.to_string(), message, origins: Vec::new() };
-            self.quarantine(Cause::Timeout, refusal);
+            let message = match canary.place {
+                Place::Taken(_) => "it did not take everything in time",
+                Place::Kept(_) | Place::Free => "it was lost, and did not come back in time",
+            };
+            let (node, group) = (canary.node.to_string(), Arc::clone(&canary.group));
+            self.quarantine(Cause::Timeout, Refusal { node, group, message: message.to_owned(), origins: Vec::new() });
             return true;
         }
-        let before = trial.canaries.len();
-        trial.canaries.retain(|canary| canary.taken.as_ref().err().is_none_or(|since| *since + RETURN > now));
-        let gone = trial.canaries.len() != before;
-        if gone {
-            self.elect(None, now);
-            self.promote();
+        let mut freed = false;
+        for canary in &mut trial.canaries {
+            if matches!(canary.place, Place::Kept(since) if since + RETURN <= now) {
+                canary.place = Place::Free;
+                freed = true;
+            }
         }
-        gone
+        if freed {
+            self.succeed(now);
+        }
+        freed
     }
 
     /// When [`Trials::tick`] has something to do.
@@ -235,8 +303,8 @@ impl Trials {
         let canaries = self.trial.iter().flat_map(|trial| &trial.canaries);
         let next = |canary: &Canary| {
             let deadline = Some(canary.deadline).filter(|_| !canary.passed);
-            let vacant = canary.taken.as_ref().err().map(|since| *since + RETURN);
-            deadline.into_iter().chain(vacant).min()
+            let kept = if let Place::Kept(since) = canary.place { Some(since + RETURN) } else { None };
+            deadline.into_iter().chain(kept).min()
         };
         canaries.filter_map(next).min()
     }
@@ -253,7 +321,7 @@ impl Trials {
     pub(super) fn status(&self, policy: &'static str) -> RolloutStatus {
         let canary = |canary: &Canary| CanaryStatus {
             node: canary.node.to_string(),
-            peer: canary.taken.as_ref().ok().map(|(_, peer)| peer.to_string()),
+            peer: if let Place::Taken((_, peer)) = &canary.place { Some(peer.to_string()) } else { None },
             group: canary.group.to_string(),
             passed: canary.passed,
         };
@@ -267,7 +335,7 @@ impl Trials {
             promoted: self.promoted.as_ref().map(|(snapshot, _)| snapshot.revision()),
             trial: self.trial.as_ref().map(trial),
             held: self.is_held(),
-            quarantined: self.quarantined.iter().cloned().collect(),
+            quarantined: self.quarantined.iter().map(|known| known.shown.clone()).collect(),
         }
     }
 
@@ -278,7 +346,7 @@ impl Trials {
 
     /// Whether the newest content is one that was refused.
     pub(super) fn is_held(&self) -> bool {
-        self.newest.as_ref().is_some_and(|(_, newest)| self.quarantined.iter().any(|known| known.digest == *newest))
+        self.held
     }
 
     /// How trials ended since this was last asked.
@@ -309,17 +377,31 @@ impl Trials {
             trial.canaries.extend(proxies.into_iter().take(wanted).map(|(proxy, _)| Canary {
                 node: Arc::clone(&proxy.0),
                 group: Arc::clone(group),
-                taken: Ok(proxy.clone()),
+                place: Place::Taken(proxy.clone()),
                 deadline: now + timeout,
                 passed: false,
+                lost: 0,
             }));
+        }
+    }
+
+    /// Gives free places to proxies of their groups that have none, if there are any.
+    fn succeed(&mut self, now: Instant) {
+        let (Policy::Canary { timeout, .. }, Some(trial)) = (self.policy, &mut self.trial) else { return };
+        for index in 0..trial.canaries.len() {
+            let Canary { group, place: Place::Free, .. } = &trial.canaries[index] else { continue };
+            let of_group = self.proxies.iter().filter(|(_, connected)| connected.news.as_ref() == Some(group));
+            let unplaced = of_group.map(|(proxy, _)| proxy).find(|proxy| !trial.has(proxy)).cloned();
+            if let Some(proxy) = unplaced {
+                trial.canaries[index].take(&proxy, now + timeout);
+            }
         }
     }
 
     /// Notes whether a proxy in front has passed, on all its streams.
     fn judge(&mut self, proxy: &Proxy) {
         let (Some(trial), Some(connected)) = (&mut self.trial, self.proxies.get(proxy)) else { return };
-        for canary in trial.canaries.iter_mut().filter(|canary| canary.taken.as_ref() == Ok(proxy)) {
+        for canary in trial.canaries.iter_mut().filter(|canary| canary.is(proxy)) {
             canary.passed = connected.passed(trial.id);
         }
     }
@@ -351,7 +433,7 @@ impl Trials {
     /// Ends a trial: its content is not sent until it changes.
     fn quarantine(&mut self, cause: Cause, refusal: Refusal) {
         let Some(Trial { snapshot, digest, canaries, .. }) = self.trial.take() else { return };
-        let Refusal { node, message, origins } = refusal;
+        let Refusal { node, group, message, origins } = refusal;
         let (revision, back_to) =
             (snapshot.revision(), self.promoted.as_ref().map(|(snapshot, _)| snapshot.revision()));
         error!(
@@ -370,13 +452,16 @@ impl Trials {
         }
         self.ended.push(cause.as_str());
         let at = SystemTime::now();
-        self.quarantined.push_back(Quarantined { digest, revision, cause, node, message, origins, at });
+        let part = snapshot.group(&group).map(|group| group.digest());
+        let shown = Quarantined { digest, revision, cause, node, message, origins, at };
+        self.quarantined.push_back(Known { shown, group, part });
+        self.held = true;
     }
 }
 
 impl Trial {
     fn has(&self, proxy: &Proxy) -> bool {
-        self.canaries.iter().any(|canary| canary.taken.as_ref() == Ok(proxy))
+        self.canaries.iter().any(|canary| canary.is(proxy))
     }
 }
 

@@ -288,6 +288,82 @@ fn n1_nothing_new_leads_to_a_cluster_that_was_refused_and_the_rest_goes_on() {
 }
 
 #[test]
+fn n5_a_first_refusal_that_names_one_cluster_keeps_nothing_from_the_others() {
+    for protocol in PROTOCOLS {
+        let mut talk = Talk::new(protocol, |world| {
+            world.set(Kind::Cluster, "bad", "1").set(Kind::Cluster, "good", "1");
+            world.lead(Kind::Listener, "l", &["good"]).lead(Kind::Listener, "m", &["bad"]);
+        });
+        talk.ask(Kind::Cluster, &[]);
+        assert_eq!(talk.drain(), ["CDS bad good"], "{protocol:?}");
+        // Its message is the name of the bad one.
+        assert!(matches!(talk.nack(Kind::Cluster), Answer::Nack { .. }));
+        assert_eq!(talk.ask(Kind::Listener, &[]).settle(), ["LDS l m"], "{protocol:?}: what it asks for first it gets");
+        talk.publish(|world| {
+            world.lead(Kind::Listener, "l", &["good", "good"]).lead(Kind::Listener, "m", &["bad", "bad"]);
+        });
+        let sent = if protocol == Protocol::Sotw { "LDS l m" } else { "LDS l" };
+        assert_eq!(talk.drain(), [sent], "{protocol:?}");
+        let held = talk.last[&Kind::Listener].resources.iter().find(|listener| &*listener.name == "m");
+        assert!(held.is_none_or(|held| held.version == Version::of(b"bad")), "{protocol:?}");
+    }
+}
+
+#[test]
+fn a_listener_stays_while_the_one_that_takes_its_place_is_held_back() {
+    for protocol in PROTOCOLS {
+        let mut talk = start(protocol);
+        talk.publish(|world| {
+            world.set(Kind::Cluster, "bad", "1").lead(Kind::Listener, "new", &["bad"]).remove(Kind::Listener, "l");
+        });
+        talk.drain();
+        assert!(matches!(talk.nack(Kind::Cluster), Answer::Nack { .. }));
+        assert_eq!(talk.drain(), NOTHING, "{protocol:?}");
+        talk.publish(|world| {
+            world.set(Kind::Cluster, "bad", "mended");
+        });
+        let both = if protocol == Protocol::Sotw { "LDS new" } else { "LDS new -l" };
+        assert_eq!(talk.settle().last().unwrap(), both, "{protocol:?}");
+    }
+}
+
+/// An Envoy does not answer clusters while one of them warms, and one may never be warm.
+#[test]
+fn o10_a_cluster_that_was_never_answered_can_be_taken_away_again() {
+    for protocol in PROTOCOLS {
+        let mut talk = start(protocol);
+        talk.publish(|world| {
+            world.set(Kind::Cluster, "cold", "1");
+        });
+        talk.drain();
+        talk.publish(|world| {
+            world.remove(Kind::Cluster, "cold");
+        });
+        assert_eq!(talk.drain(), NOTHING, "{protocol:?}");
+        talk.now += GATE_TIMEOUT;
+        let gone = if protocol == Protocol::Sotw { "CDS c1" } else { "CDS -cold" };
+        assert_eq!(talk.drain(), [gone], "{protocol:?}");
+    }
+}
+
+#[test]
+fn o10_clusters_that_change_again_and_again_hold_back_the_rest_only_once() {
+    for protocol in PROTOCOLS {
+        let mut talk = start(protocol);
+        talk.publish(|world| {
+            world.set(Kind::Cluster, "static", "1").set(Kind::Listener, "l", "2");
+        });
+        talk.drain();
+        talk.now += GATE_TIMEOUT;
+        talk.publish(|world| {
+            world.set(Kind::Cluster, "static", "2");
+        });
+        let kinds: Vec<_> = talk.drain().iter().map(|text| text[..3].to_owned()).collect();
+        assert_eq!(kinds, ["CDS", "LDS"], "{protocol:?}");
+    }
+}
+
+#[test]
 fn o8_a_client_that_comes_back_gets_a_change_in_the_same_order() {
     let mut talk = Talk::new(Protocol::Delta, |world| {
         world.eds("c1", "1").set(Kind::Endpoint, "c1", "1").set(Kind::Listener, "l", "1").lead(

@@ -281,6 +281,8 @@ impl Model {
         if full {
             parts.extend(view.held.keys().map(|name| (name.clone(), None)));
         }
+        let names: BTreeSet<&str> = response.resources.iter().map(|resource| &*resource.name).collect();
+        assert_eq!(names.len(), response.resources.len(), "a name comes twice");
         for resource in &response.resources {
             parts.insert(resource.name.to_string(), Some(resource.version));
         }
@@ -371,6 +373,10 @@ fn run(
         model.step(event);
     }
     model.quiesce();
+    let refuses = |event: &Event| matches!(event, Event::Refuse { .. } | Event::Stale { refuses: true, .. });
+    if !events.iter().any(refuses) {
+        model.check();
+    }
     // What was refused is made good with the next content that differs.
     for kind in KINDS {
         let view = &model.views[&kind];
