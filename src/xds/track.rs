@@ -11,6 +11,10 @@ use crate::envoy::Kind;
 use crate::snapshot::{Resource, Resources, Version};
 
 /// One kind of resource on one stream.
+///
+/// Where it stands on a version of the set, each more than the one before: it was looked at (`is_current`), nothing of it waits
+/// to be sent (`is_settled`), and the client has answered everything and refused nothing of it (`is_done`; `is_taken` excuses
+/// some names). `in_doubt` lasts from a refusal until the answer that leaves nothing refused and nothing waiting.
 #[derive(Debug)]
 pub(super) struct Track {
     pub(super) kind: Kind,

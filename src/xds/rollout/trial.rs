@@ -107,6 +107,9 @@ struct Known {
 }
 
 /// Everything that is known of rollouts.
+///
+/// Whatever happens (an offer, someone who comes, goes, passes) may be what a trial has waited for, so each ends with
+/// [`Trials::promote`]. With canaries, those in front are in `Trial::canaries`; with rollback everyone is, and the list is empty.
 #[derive(Debug)]
 pub(super) struct Trials {
     policy: Policy,
