@@ -132,9 +132,12 @@ impl Session {
         if self.snapshot.is_none() {
             // There is nothing to go back to: it keeps what it has.
             self.group = None;
-            self.note_waiting();
         }
         self.choose_group();
+        if self.group.is_none() {
+            // Nothing is due to it, and so nothing waits.
+            self.note_waiting();
+        }
     }
 
     /// A node without a group keeps what it has.
