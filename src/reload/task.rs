@@ -178,8 +178,8 @@ impl Reload {
             self.arm(wake.rearm).await;
             let before = self.found();
             let reconciled = self.reconcile().await;
-            self.schedule(self.interval());
             if reconciled == Reconciled::Disturbed {
+                self.schedule(self.interval());
                 self.tell();
                 // Whoever asked is answered later.
                 self.bell.put_back(&wake);

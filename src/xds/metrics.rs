@@ -250,15 +250,17 @@ impl Drop for OpenStream {
 mod tests {
     use super::*;
 
+    fn text(registry: &Registry) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+        text
+    }
+
     #[test]
     fn an_open_stream_is_counted_until_it_is_dropped() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let text = || {
-            let mut text = String::new();
-            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-            text
-        };
+        let text = || text(&registry);
         let stream = metrics.stream(Protocol::Delta);
         metrics.response(Kind::Cluster, 10);
         metrics.nack(Kind::Cluster);
@@ -274,11 +276,7 @@ mod tests {
     fn load_is_counted_by_cluster_and_goes_with_it() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let text = || {
-            let mut text = String::new();
-            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-            text
-        };
+        let text = || text(&registry);
         let requests = Requests { successful: 3, errors: 2, issued: 6, dropped: 1 };
         let clusters = [("c".into(), Sample { in_progress: 4, requests })].into();
         let mut changed = Changed { clusters, ..Changed::default() };

@@ -10,7 +10,6 @@ mod trial;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::num::ParseIntError;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -307,9 +306,4 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.rollout.change(|trials, now| trials.leave(&self.proxy, self.stream, now));
     }
-}
-
-/// Names as they are listed in the log.
-fn listed(names: BTreeSet<&str>) -> String {
-    names.into_iter().collect::<Vec<_>>().join(", ")
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info, warn};
 
-use super::{CanaryStatus, Cause, Policy, Quarantined, RolloutStatus, TrialStatus, listed};
+use super::{CanaryStatus, Cause, Policy, Quarantined, RolloutStatus, TrialStatus};
 use crate::snapshot::{Group, NodeFields, Snapshot, Version};
 
 /// How long a lost proxy's place is kept for it: one that the new snapshot has felled must not be followed by another.
@@ -120,7 +120,7 @@ pub(super) struct Trials {
     started: u64,
     /// The nodes that went first the last time.
     veterans: BTreeSet<Arc<str>>,
-    newest: Option<(Arc<Snapshot>, Version)>,
+    newest: Option<Arc<Snapshot>>,
     /// Whether the newest content is one that was refused.
     held: bool,
     quarantined: VecDeque<Known>,
@@ -146,11 +146,11 @@ impl Trials {
 
     /// Takes the newest snapshot. True if someone may have to serve another one.
     pub(super) fn offer(&mut self, snapshot: Arc<Snapshot>, now: Instant) -> bool {
-        if self.newest.as_ref().is_some_and(|(newest, _)| Arc::ptr_eq(newest, &snapshot)) {
+        if self.newest.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, &snapshot)) {
             return false;
         }
         let (digest, revision) = (snapshot.digest(), snapshot.revision());
-        self.newest = Some((Arc::clone(&snapshot), digest));
+        self.newest = Some(Arc::clone(&snapshot));
         self.held = false;
         if let Some(trial) = &mut self.trial
             && trial.digest == digest
@@ -425,9 +425,8 @@ impl Trials {
             return false;
         }
         let Some(Trial { snapshot, digest, canaries, .. }) = self.trial.take() else { return false };
-        let nodes: BTreeSet<&str> = canaries.iter().map(|canary| &*canary.node).collect();
-        info!(revision = snapshot.revision(), %digest, first = listed(nodes), "taken, and rolled out to all");
         self.veterans = canaries.into_iter().map(|canary| canary.node).collect();
+        info!(revision = snapshot.revision(), %digest, first = ?self.veterans, "taken, and rolled out to all");
         self.promoted = Some((snapshot, digest));
         self.ended.push("promoted");
         true
